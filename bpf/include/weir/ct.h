@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Connection tracking.
+ *
+ * A key is the tuple as a hook sees it, made independent of direction: the end with the lower
+ * (address, port) comes first. A flow that is not translated is one entry. A translated flow is
+ * two:
+ *
+ *   client -> VIP       key {client, VIP}      rewrites packets of the original direction
+ *   backend -> client'  key {backend, client'} rewrites packets of the reply direction
+ *
+ * (client' differs from client when the source is translated too.) Each holds the whole rewritten
+ * tuple, so either partner's key can be computed from the other entry, and a lost partner
+ * re-created. A packet in the other direction of an entry matches it and passes unchanged: hooks
+ * may see one packet twice without harm.
+ *
+ * Flows start in an LRU table ("half") and move to the sharded established tables when the first
+ * reply is seen, so a flood of new flows cannot evict an established one.
+ */
+#ifndef WEIR_CT_H
+#define WEIR_CT_H
+
+#include "types.h"
+
+struct weir_ct_key4 {
+	__be32 addr[2];
+	__be16 port[2]; /* ICMP echo: the identifier, twice */
+	__u8 proto;
+	__u8 pad[3];
+};
+WEIR_ABI_KEY(struct weir_ct_key4, 16);
+
+struct weir_ct_key6 {
+	struct weir_addr addr[2];
+	__be16 port[2];
+	__u8 proto;
+	__u8 pad[3];
+};
+WEIR_ABI_KEY(struct weir_ct_key6, 40);
+
+enum weir_ct_flags {
+	WEIR_CT_ORIG_SECOND = 1 << 0,	/* the originator is the key's second end */
+	WEIR_CT_REWRITE_ORIG = 1 << 1,	/* nat_* applies to packets of the original direction */
+	WEIR_CT_REWRITE_REPLY = 1 << 2, /* nat_* applies to packets of the reply direction */
+	WEIR_CT_SEEN_REPLY = 1 << 3,
+	WEIR_CT_SNAT = 1 << 4, /* the source is translated (masquerade, hairpin) */
+	WEIR_CT_FROM_OUTSIDE =
+		1 << 5, /* arrived on the external device `ifindex`; replies leave there */
+	WEIR_CT_FROM_HOST = 1 << 6, /* originated by this host */
+	WEIR_CT_CLOSED = 1 << 7,    /* RST, or FIN both ways: a SYN starts a new flow */
+};
+
+/* What a cached policy verdict was computed from; all zero: none yet. One slot for each local end.
+ */
+struct weir_ct_verdict {
+	__u32 epoch;
+	__u16 set;
+	__u16 rule;
+};
+WEIR_ABI_VALUE(struct weir_ct_verdict, 8);
+
+struct weir_ct {
+	__u32 seen;		      /* tick of the last packet */
+	__u32 expires;		      /* tick at which the entry is dead, whoever still holds it */
+	__u8 flags;		      /* enum weir_ct_flags */
+	__u8 tcp_flags[2];	      /* TCP flags seen, [0] original direction, [1] reply */
+	__u8 kind;		      /* enum weir_ct_kind */
+	__be16 nat_port[2];	      /* rewritten source and destination port */
+	struct weir_addr nat_addr[2]; /* rewritten source and destination address */
+	__u32 endpoint[2]; /* local endpoint at [0] the packet source of the original direction
+			      after translation is undone, [1] its final destination; 0: not local
+			    */
+	__u32 service;	   /* index in weir_services, 0: none */
+	__u32 backend;	   /* index in weir_backends, 0: none */
+	/* second cache line: not read for a packet of an established flow between pods */
+	__u32 ifindex; /* external device of WEIR_CT_FROM_OUTSIDE, or of the masqueraded way out */
+	__u32 created; /* tick */
+	struct weir_ct_verdict verdict[2];
+	__u32 spare[10];
+};
+WEIR_ABI_VALUE(struct weir_ct, 128);
+
+enum weir_ct_kind {
+	WEIR_CT_PLAIN = 0,
+	WEIR_CT_SERVICE = 1,	/* through a Service VIP translated here */
+	WEIR_CT_MASQUERADE = 2, /* a pod's flow to the outside */
+	WEIR_CT_SOCKET = 3,	/* a plain flow whose socket was translated at connect() */
+};
+
+/* Fragments of one datagram: the ports of its first fragment. */
+struct weir_frag_key {
+	struct weir_addr saddr;
+	struct weir_addr daddr;
+	__be32 id;
+	__u32 proto;
+};
+WEIR_ABI_KEY(struct weir_frag_key, 40);
+
+struct weir_frag {
+	__be16 port[2]; /* source, destination */
+	__u32 seen;	/* tick; older than WEIR_FRAG_LIFETIME_TICKS: not this datagram */
+};
+WEIR_ABI_VALUE(struct weir_frag, 8);
+#define WEIR_FRAG_LIFETIME_TICKS 15
+
+/* Why a flow record was emitted, and the sweep's own state: one element, kept by its pinned map. */
+struct weir_sweep_stats {
+	__u64 last_run_ns;
+	__u64 runs;
+	__u64 expired;
+	__u32 next_shard;
+	__u32 pad;
+};
+WEIR_ABI_VALUE(struct weir_sweep_stats, 32);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Every map, once: WEIR_MAP(name, what for). Definitions are in bpf/lib/maps.h; the names here are
+ * those of the pins below <bpffs>/weir/v<WEIR_ABI_VERSION>/maps/.
+ */
+#ifndef WEIR_MAPS_H
+#define WEIR_MAPS_H
+
+#define WEIR_MAP_LIST(WEIR_MAP)                                                                    \
+	WEIR_MAP(weir_ct4, "established flows, IPv4, sharded")                                     \
+	WEIR_MAP(weir_ct6, "established flows, IPv6, sharded")                                     \
+	WEIR_MAP(weir_half4, "flows without a reply yet, IPv4")                                    \
+	WEIR_MAP(weir_half6, "flows without a reply yet, IPv6")                                    \
+	WEIR_MAP(weir_frags, "ports of fragmented datagrams")                                      \
+	WEIR_MAP(weir_vips, "Service addresses and ports")                                         \
+	WEIR_MAP(weir_services, "Service ports")                                                   \
+	WEIR_MAP(weir_slots, "slots of all Services")                                              \
+	WEIR_MAP(weir_backends, "backends")                                                        \
+	WEIR_MAP(weir_socks, "sockets translated at connect or sendmsg")                           \
+	WEIR_MAP(weir_endpoints, "local pods")                                                     \
+	WEIR_MAP(weir_pods, "local pods by address")                                               \
+	WEIR_MAP(weir_devices, "devices by index")                                                 \
+	WEIR_MAP(weir_node_addrs, "addresses of this host")                                        \
+	WEIR_MAP(weir_netns, "network namespaces the socket hooks serve")                          \
+	WEIR_MAP(weir_cidrs, "Service, pod and exception ranges")                                  \
+	WEIR_MAP(weir_drops, "drops by reason and direction")                                      \
+	WEIR_MAP(weir_counters, "other counters")                                                  \
+	WEIR_MAP(weir_buckets, "token buckets of drop events")                                     \
+	WEIR_MAP(weir_events, "flow events")                                                       \
+	WEIR_MAP(weir_sweep, "the sweep's timer")                                                  \
+	WEIR_MAP(weir_progs, "programs behind the stubs")
+
+#endif
