@@ -135,7 +135,9 @@ Result<void> RawMap::for_each(const std::function<bool(const void*, const void*)
     const size_t value_size = transfer_size();
     std::vector<std::byte> keys;
     std::vector<std::byte> values;
-    // Tokens are bucket numbers for hashes and keys otherwise; they only grow, so the walk ends.
+    // Tokens are bucket numbers for hashes, which only grow. Elsewhere they are keys, and a deleted
+    // one may send the walk back to the start: hence the bound.
+    uint64_t budget = 2 * uint64_t{info_.max_entries} + kBatch;
     std::vector<std::byte> token(std::max<size_t>(info_.key_size, sizeof(uint64_t)));
     bool first = true;
     for (;;) {
@@ -157,7 +159,8 @@ Result<void> RawMap::for_each(const std::function<bool(const void*, const void*)
                 return {};
             }
         }
-        if (error == -ENOENT) return {};
+        if (error == -ENOENT || n >= budget) return {};
+        budget -= n;
         token = std::move(next);
         first = false;
     }
