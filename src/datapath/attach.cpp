@@ -106,7 +106,8 @@ Result<Fd> DeviceAttacher::stub(std::string_view hook) const {
 }
 
 std::filesystem::path DeviceAttacher::link_pin(uint32_t ifindex, Direction direction) const {
-    return pins_.link(fmt::format("tcx_{}_{}", ifindex, direction == Direction::kIngress ? "in" : "out"));
+    return pins_.link(
+        fmt::format("tcx_{}_{}", ifindex, direction == Direction::kIngress ? "in" : "out"));
 }
 
 Result<void> DeviceAttacher::attach(uint32_t ifindex, Direction direction,
@@ -127,8 +128,7 @@ Result<void> DeviceAttacher::attach_tcx(uint32_t ifindex, Direction direction, i
     const int link =
         bpf_link_create(program, static_cast<int>(ifindex), tcx_type(direction), nullptr);
     if (link < 0) {
-        return fail_errno(-link, "attach to device {}, {}, by tcx", ifindex,
-                          to_string(direction));
+        return fail_errno(-link, "attach to device {}, {}, by tcx", ifindex, to_string(direction));
     }
     return pin_replacing(Fd(link).get(), path);
 }
@@ -146,8 +146,7 @@ Result<void> DeviceAttacher::attach_clsact(uint32_t ifindex, Direction direction
                 .handle = kClsactHandle, .priority = kClsactPriority);
     error = bpf_tc_attach(&hook, &opts);
     if (error == 0) return {};
-    return fail_errno(-error, "attach to device {}, {}, by clsact", ifindex,
-                      to_string(direction));
+    return fail_errno(-error, "attach to device {}, {}, by clsact", ifindex, to_string(direction));
 }
 
 Result<void> DeviceAttacher::detach(uint32_t ifindex, Direction direction) const {
@@ -159,6 +158,14 @@ Result<void> DeviceAttacher::detach(uint32_t ifindex, Direction direction) const
     const bool absent = error == -ENOENT || error == -EINVAL || error == -ENODEV;
     if (error == 0 || absent) return {};
     return fail_errno(-error, "detach from device {}, {}", ifindex, to_string(direction));
+}
+
+std::optional<uint32_t> clsact_program(uint32_t ifindex, Direction direction) {
+    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex),
+                .attach_point = clsact_point(direction));
+    LIBBPF_OPTS(bpf_tc_opts, opts, .handle = kClsactHandle, .priority = kClsactPriority);
+    if (bpf_tc_query(&hook, &opts) != 0) return std::nullopt;
+    return opts.prog_id;
 }
 
 Result<std::vector<std::string>> DeviceAttacher::sweep_stale() const {

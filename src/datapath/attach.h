@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,14 +46,17 @@ class DeviceAttacher {
 
   private:
     [[nodiscard]] std::filesystem::path link_pin(uint32_t ifindex, Direction direction) const;
-    [[nodiscard]] Result<void> attach_tcx(uint32_t ifindex, Direction direction,
-                                          int program) const;
+    [[nodiscard]] Result<void> attach_tcx(uint32_t ifindex, Direction direction, int program) const;
     [[nodiscard]] Result<void> attach_clsact(uint32_t ifindex, Direction direction,
                                              int program) const;
 
     PinDir pins_;
     bool tcx_;
 };
+
+/// Id of the program of our filter on a device's clsact, by our priority and handle; none: no such
+/// filter.
+std::optional<uint32_t> clsact_program(uint32_t ifindex, Direction direction);
 
 /// Runs `work` on a thread in a new network namespace that goes away with it.
 Result<void> in_scratch_netns(const std::function<Result<void>()>& work);

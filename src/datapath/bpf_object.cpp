@@ -34,14 +34,13 @@ int capture_print(libbpf_print_level level, const char* format, va_list args) {
     return length;
 }
 
+/// From the start of the process, so that libbpf never writes to stderr by itself.
+[[maybe_unused]] const libbpf_print_fn_t kDefaultPrint = libbpf_set_print(capture_print);
+
 /// Collects libbpf's words while it lives.
 class Capture {
   public:
-    Capture() {
-        static const auto kPrevious = libbpf_set_print(capture_print);
-        (void)kPrevious;
-        captured = &text_;
-    }
+    Capture() { captured = &text_; }
     Capture(const Capture&) = delete;
     Capture& operator=(const Capture&) = delete;
     ~Capture() { captured = nullptr; }
@@ -52,7 +51,8 @@ class Capture {
 };
 
 std::string last_lines(std::string_view text, size_t count) {
-    while (text.ends_with('\n')) text.remove_suffix(1);
+    while (text.ends_with('\n'))
+        text.remove_suffix(1);
     size_t at = text.size();
     for (size_t i = 0; i < count && at != std::string_view::npos && at > 0; ++i) {
         at = text.rfind('\n', at - 1);
@@ -134,9 +134,13 @@ Result<void> BpfObject::set_config(const weir_config& config) {
     for (bpf_map* map : maps()) {
         if (!std::string_view(bpf_map__name(map)).ends_with(".rodata")) continue;
         size_t size = 0;
-        auto* data = static_cast<std::byte*>(bpf_map__initial_value(map, &size));
-        if (data == nullptr || *offset + sizeof config > size) break;
-        std::memcpy(data + *offset, &config, sizeof config);
+        const auto* initial = static_cast<const std::byte*>(bpf_map__initial_value(map, &size));
+        if (initial == nullptr || *offset + sizeof config > size) break;
+        std::vector<std::byte> data(initial, initial + size);
+        std::memcpy(data.data() + *offset, &config, sizeof config);
+        if (const int error = bpf_map__set_initial_value(map, data.data(), size); error != 0) {
+            return fail_errno(-error, "BPF object {}: set its configuration", name_);
+        }
         return {};
     }
     return fail(Errc::kInternal, "BPF object {}: read-only data is smaller than it says", name_);

@@ -20,12 +20,13 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kMountCgroup =
-    "in a container, mount the host's /sys/fs/cgroup at the same path with hostPath and run without "
+    "in a container, mount the host's /sys/fs/cgroup at the same path with hostPath and run "
+    "without "
     "a private cgroup namespace (`docker run --cgroupns=host`); on a host, `mount -t cgroup2 none "
     "/sys/fs/cgroup`; or name a cgroup2 directory with --cgroup-root";
 
 bool on_filesystem(const fs::path& path, uint64_t magic) {
-    struct statfs status {};
+    struct statfs status{};
     return ::statfs(path.c_str(), &status) == 0 && static_cast<uint64_t>(status.f_type) == magic;
 }
 
@@ -47,7 +48,7 @@ std::optional<std::string> cgroup_of(const fs::path& file) {
 }
 
 Result<CgroupRoot> describe(const fs::path& path) {
-    struct stat status {};
+    struct stat status{};
     if (::stat(path.c_str(), &status) != 0) {
         return fail_errno(errno, "the cgroup root {}", path.string());
     }
@@ -62,7 +63,8 @@ bool in_private_cgroup_namespace(const fs::path& proc) {
 
 std::string mount_hint(const fs::path& path) {
     return fmt::format(
-        "in a container, add a hostPath volume for {0} with mountPropagation: Bidirectional (`docker "
+        "in a container, add a hostPath volume for {0} with mountPropagation: Bidirectional "
+        "(`docker "
         "run -v {0}:{0}:shared`); on a host, `mount -t bpf bpf {0}`",
         path.string());
 }
@@ -80,12 +82,30 @@ const Mount* mount_of(const std::vector<Mount>& mounts, const fs::path& path) {
     return best;
 }
 
-bool same_namespace_as_init() {
-    std::array<char, 64> ours{};
-    std::array<char, 64> init{};
-    const ssize_t a = ::readlink("/proc/self/ns/mnt", ours.data(), ours.size() - 1);
-    const ssize_t b = ::readlink("/proc/1/ns/mnt", init.data(), init.size() - 1);
-    return a > 0 && b > 0 && std::string_view(ours.data()) == init.data();
+std::string link_target(const char* path) {
+    std::array<char, 64> text{};
+    const ssize_t length = ::readlink(path, text.data(), text.size() - 1);
+    return {text.data(), length > 0 ? static_cast<size_t>(length) : 0};
+}
+
+/// Whether our PID 1 is the host's. The first PID namespace has a number of its own in every
+/// kernel.
+bool sees_host_init() {
+    return link_target("/proc/self/ns/pid") == "pid:[4026531836]";
+}
+
+bool same_mounts_as_init() {
+    const std::string ours = link_target("/proc/self/ns/mnt");
+    return !ours.empty() && ours == link_target("/proc/1/ns/mnt");
+}
+
+/// Whether the host has this file system mounted too, so that it outlives our mount namespace.
+Result<bool> host_has(const Mount& mount) {
+    if (!sees_host_init()) return mount.shared || mount.master;  // it came from, or went to, others
+    const auto init = parse_mountinfo(WEIR_TRY(read_file("/proc/1/mountinfo")));
+    return std::ranges::any_of(init, [&](const Mount& other) {
+        return other.type == "bpf" && other.device == mount.device;
+    });
 }
 
 }  // namespace
@@ -96,10 +116,9 @@ Result<CgroupRoot> find_cgroup_root_below(const fs::path& mount_dir, const fs::p
         CgroupRoot root = WEIR_TRY(describe(candidate));
         if (!root.subtree) return root;
         const bool in_namespace = in_private_cgroup_namespace(proc);
-        return fail(Errc::kInvalid, "{} is not the host's cgroup root but {}: {}",
-                    candidate.string(),
-                    in_namespace ? "that of a private cgroup namespace" : "a part of it",
-                    kMountCgroup);
+        return fail(
+            Errc::kInvalid, "{} is not the host's cgroup root but {}: {}", candidate.string(),
+            in_namespace ? "that of a private cgroup namespace" : "a part of it", kMountCgroup);
     }
     return fail(Errc::kNotFound, "no cgroup2 file system at {} or {}: {}", mount_dir.string(),
                 (mount_dir / "unified").string(), kMountCgroup);
@@ -109,7 +128,8 @@ Result<CgroupRoot> find_cgroup_root(const std::optional<fs::path>& configured) {
     if (!configured) return find_cgroup_root_below("/sys/fs/cgroup", "/proc");
     std::error_code error;
     if (!fs::is_directory(*configured, error)) {
-        return fail(Errc::kNotFound, "the cgroup root {} is not a directory: make it, or name another",
+        return fail(Errc::kNotFound,
+                    "the cgroup root {} is not a directory: make it, or name another",
                     configured->string());
     }
     if (!on_filesystem(*configured, CGROUP2_SUPER_MAGIC)) {
@@ -150,22 +170,17 @@ Result<void> check_bpffs(const fs::path& path) {
         return fail(Errc::kInvalid, "{} is not on a BPF file system: {}", path.string(),
                     mount_hint(path));
     }
-    if (same_namespace_as_init()) return {};
+    if (sees_host_init() && same_mounts_as_init()) return {};
     std::error_code error;
     const fs::path real = fs::canonical(path, error);
-    const auto ours = parse_mountinfo(WEIR_TRY(read_file("/proc/self/mountinfo")));
-    const auto init = parse_mountinfo(WEIR_TRY(read_file("/proc/1/mountinfo")));
-    const Mount* mount = mount_of(ours, real);
-    // The device number is the file system's: PID 1 has it mounted, so it outlives our namespace.
-    const bool host_has_it =
-        mount != nullptr && std::ranges::any_of(init, [&](const Mount& other) {
-            return other.type == "bpf" && other.device == mount->device;
-        });
-    if (host_has_it) return {};
-    return fail(Errc::kInvalid,
-                "the BPF file system at {} is private to this mount namespace, so that what is pinned "
-                "there would be lost with the agent: {}",
-                path.string(), mount_hint(path));
+    const auto mounts = parse_mountinfo(WEIR_TRY(read_file("/proc/self/mountinfo")));
+    const Mount* mount = mount_of(mounts, real);
+    if (mount != nullptr && WEIR_TRY(host_has(*mount))) return {};
+    return fail(
+        Errc::kInvalid,
+        "the BPF file system at {} is private to this mount namespace, so that what is pinned "
+        "there would be lost with the agent: {}",
+        path.string(), mount_hint(path));
 }
 
 }  // namespace weir::datapath

@@ -24,9 +24,6 @@ struct Build {
     [[nodiscard]] std::vector<ObjectImage> all() const { return {stub, pod, host, sock}; }
 };
 
-/// Called before each step that changes the kernel's state, with the step's name.
-using StepHook = std::function<void(std::string_view)>;
-
 /// A build's programs, loaded and not in force.
 class LoadedBuild {
   public:

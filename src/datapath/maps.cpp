@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "datapath/maps.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -31,13 +32,13 @@ bool is_sharded(std::string_view name) {
 /// The configured capacity of a map; 0: leave it.
 uint32_t configured_size(std::string_view name, const TableSizes& sizes) {
     const std::pair<std::string_view, uint32_t> table[] = {
-        {"weir_half4", sizes.half_open}, {"weir_half6", sizes.half_open},
-        {"weir_frags", sizes.frags},     {"weir_vips", sizes.vips},
-        {"weir_services", sizes.services}, {"weir_slots", sizes.slots},
-        {"weir_backends", sizes.backends}, {"weir_socks", sizes.socks},
+        {"weir_half4", sizes.half_open},     {"weir_half6", sizes.half_open},
+        {"weir_frags", sizes.frags},         {"weir_vips", sizes.vips},
+        {"weir_services", sizes.services},   {"weir_slots", sizes.slots},
+        {"weir_backends", sizes.backends},   {"weir_socks", sizes.socks},
         {"weir_endpoints", sizes.endpoints}, {"weir_pods", sizes.pods},
-        {"weir_devices", sizes.devices}, {"weir_node_addrs", sizes.node_addrs},
-        {"weir_netns", sizes.netns},     {"weir_cidrs", sizes.cidrs},
+        {"weir_devices", sizes.devices},     {"weir_node_addrs", sizes.node_addrs},
+        {"weir_netns", sizes.netns},         {"weir_cidrs", sizes.cidrs},
         {"weir_events", sizes.event_bytes},
     };
     for (const auto& [known, size] : table) {
@@ -69,14 +70,15 @@ Result<void> check_shape(const RawMap& map, const bpf_map* definition,
                       info.flags == bpf_map__map_flags(definition) &&
                       (!fixed_size || info.max_entries == bpf_map__max_entries(definition));
     if (fits) return {};
-    return fail(Errc::kInvalid,
-                "the map pinned at {} is not Weir's: it has type {}, keys of {}, values of {} bytes, "
-                "flags {:#x}, {} elements, where type {}, {}, {}, {:#x}, {} is expected; run `weir "
-                "cleanup`, or remove the pin, and start again",
-                pin.string(), info.type, info.key_size, info.value_size, info.flags,
-                info.max_entries, static_cast<int>(bpf_map__type(definition)),
-                bpf_map__key_size(definition), bpf_map__value_size(definition),
-                bpf_map__map_flags(definition), bpf_map__max_entries(definition));
+    return fail(
+        Errc::kInvalid,
+        "the map pinned at {} is not Weir's: it has type {}, keys of {}, values of {} bytes, "
+        "flags {:#x}, {} elements, where type {}, {}, {}, {:#x}, {} is expected; run `weir "
+        "cleanup`, or remove the pin, and start again",
+        pin.string(), info.type, info.key_size, info.value_size, info.flags, info.max_entries,
+        static_cast<int>(bpf_map__type(definition)), bpf_map__key_size(definition),
+        bpf_map__value_size(definition), bpf_map__map_flags(definition),
+        bpf_map__max_entries(definition));
 }
 
 /// Capacity of a map's first shard.
@@ -86,13 +88,18 @@ Result<uint32_t> shard_capacity(const RawMap& outer) {
     if (!WEIR_TRY(outer.find(&first, &id))) return 0U;
     const int fd = bpf_map_get_fd_by_id(id);
     if (fd < 0) return fail_errno(-fd, "map {}: open its first shard", outer.info().name);
-    return WEIR_TRY(RawMap::from(Fd(fd))).info().max_entries;
+    const auto shard = WEIR_TRY(RawMap::from(Fd(fd)));
+    return shard.info().max_entries;
 }
 
 Result<Fd> duplicate_fd(int fd) {
     const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
     if (copy < 0) return fail_errno(errno, "duplicate a descriptor");
     return Fd(copy);
+}
+
+Result<RawMap> duplicate_map(int fd) {
+    return RawMap::from(WEIR_TRY(duplicate_fd(fd)));
 }
 
 }  // namespace
@@ -140,8 +147,8 @@ Result<void> MapSet::take_pinned(const PinDir& pins, const bpf_map* definition) 
 
 // Loading an object without its programs lets libbpf make the maps with all they need (type
 // information for timers, templates of inner maps), before any program is there.
-Result<void> MapSet::provide(const PinDir& pins, const ObjectImage& image,
-                             const TableSizes& sizes) {
+Result<void> MapSet::provide(const PinDir& pins, const ObjectImage& image, const TableSizes& sizes,
+                             const StepHook& step) {
     auto object = WEIR_TRY(BpfObject::open(image));
     WEIR_CHECK(object.keep_programs([](std::string_view) { return false; }));
     std::vector<bpf_map*> missing;
@@ -158,7 +165,8 @@ Result<void> MapSet::provide(const PinDir& pins, const ObjectImage& image,
     }
     for (bpf_map* map : missing) {
         const std::string name = bpf_map__name(map);
-        auto made = WEIR_TRY(RawMap::from(WEIR_TRY(duplicate_fd(bpf_map__fd(map)))));
+        auto made = WEIR_TRY(duplicate_map(bpf_map__fd(map)));
+        step("pin " + name);
         WEIR_CHECK(pin(made.fd(), pins.map(name)));
         const uint32_t capacity = made.info().max_entries;
         adopted_.push_back(
@@ -167,6 +175,7 @@ Result<void> MapSet::provide(const PinDir& pins, const ObjectImage& image,
     }
     for (bpf_map* map : object.maps()) {
         if (is_sharded(bpf_map__name(map))) {
+            step("fill " + std::string(bpf_map__name(map)));
             WEIR_CHECK(fill_shards(bpf_map__name(map), bpf_map__inner_map(map)));
         }
     }
@@ -201,32 +210,43 @@ Result<void> MapSet::fill_shards(std::string_view outer_name, const bpf_map* inn
 }
 
 Result<MapSet> MapSet::adopt(const PinDir& pins, std::span<const ObjectImage> images,
-                             const TableSizes& sizes) {
+                             const TableSizes& sizes, const StepHook& step) {
     WEIR_CHECK(pins.create());
     MapSet set;
-    for (const ObjectImage& image : images) WEIR_CHECK(set.provide(pins, image, sizes));
+    for (const ObjectImage& image : images)
+        WEIR_CHECK(set.provide(pins, image, sizes, step));
     return set;
 }
 
 namespace {
 
-Result<Tables> make_tables(const std::function<Result<Fd>(std::string_view)>& get, bool writable) {
+using GetMap = std::function<Result<Fd>(std::string_view)>;
+
+template <typename Map, typename... Options>
+Result<Map> open_as(const GetMap& get, std::string_view name, Options... options) {
+    return Map::from(WEIR_TRY(get(name)), options...);
+}
+
+Result<Tables> make_tables(const GetMap& get, bool writable) {
+#define WEIR_TABLE(field, ...) \
+    .field =                   \
+        WEIR_TRY(open_as<decltype(Tables::field)>(get, "weir_" #field __VA_OPT__(, ) __VA_ARGS__))
     return Tables{
-        .vips = WEIR_TRY((HashMap<weir_vip_key, weir_vip>::from(WEIR_TRY(get("weir_vips"))))),
-        .services = WEIR_TRY(ArrayMap<weir_service>::from(WEIR_TRY(get("weir_services")), writable)),
-        .slots = WEIR_TRY(ArrayMap<weir_slot>::from(WEIR_TRY(get("weir_slots")), writable)),
-        .backends = WEIR_TRY(ArrayMap<weir_backend>::from(WEIR_TRY(get("weir_backends")), writable)),
-        .socks = WEIR_TRY((LruMap<weir_sock_key, weir_sock>::from(WEIR_TRY(get("weir_socks"))))),
-        .endpoints =
-            WEIR_TRY(ArrayMap<weir_endpoint>::from(WEIR_TRY(get("weir_endpoints")), writable)),
-        .pods = WEIR_TRY((HashMap<weir_addr, weir_pod_ref>::from(WEIR_TRY(get("weir_pods"))))),
-        .devices = WEIR_TRY((HashMap<uint32_t, weir_device>::from(WEIR_TRY(get("weir_devices"))))),
-        .node_addrs = WEIR_TRY((HashMap<weir_addr, uint32_t>::from(WEIR_TRY(get("weir_node_addrs"))))),
-        .netns = WEIR_TRY((HashMap<uint64_t, weir_netns>::from(WEIR_TRY(get("weir_netns"))))),
-        .cidrs = WEIR_TRY((LpmMap<weir_cidr_key, uint32_t>::from(WEIR_TRY(get("weir_cidrs"))))),
-        .drops = WEIR_TRY(PercpuArray<weir_count>::from(WEIR_TRY(get("weir_drops")))),
-        .counters = WEIR_TRY(PercpuArray<uint64_t>::from(WEIR_TRY(get("weir_counters")))),
+        WEIR_TABLE(vips),
+        WEIR_TABLE(services, writable),
+        WEIR_TABLE(slots, writable),
+        WEIR_TABLE(backends, writable),
+        WEIR_TABLE(socks),
+        WEIR_TABLE(endpoints, writable),
+        WEIR_TABLE(pods),
+        WEIR_TABLE(devices),
+        WEIR_TABLE(node_addrs),
+        WEIR_TABLE(netns),
+        WEIR_TABLE(cidrs),
+        WEIR_TABLE(drops),
+        WEIR_TABLE(counters),
     };
+#undef WEIR_TABLE
 }
 
 }  // namespace
@@ -240,6 +260,10 @@ Result<Tables> Tables::open_read_only(const PinDir& pins) {
                        false);
 }
 
+Result<RawMap> open_pinned_map(const PinDir& pins, std::string_view name, bool read_only) {
+    return RawMap::from(WEIR_TRY(open_pin(pins.map(name), read_only)));
+}
+
 Result<uint64_t> deep_memory(const RawMap& map) {
     uint64_t total = WEIR_TRY(map.memory());
     if (map.info().type != BPF_MAP_TYPE_ARRAY_OF_MAPS) return total;
@@ -248,7 +272,8 @@ Result<uint64_t> deep_memory(const RawMap& map) {
         if (!WEIR_TRY(map.find(&i, &id))) continue;
         const int fd = bpf_map_get_fd_by_id(id);
         if (fd < 0) return fail_errno(-fd, "map {}: open its element {}", map.info().name, i);
-        total += WEIR_TRY(WEIR_TRY(RawMap::from(Fd(fd))).memory());
+        const auto inner = WEIR_TRY(RawMap::from(Fd(fd)));
+        total += WEIR_TRY(inner.memory());
     }
     return total;
 }

@@ -49,15 +49,15 @@ struct AdoptedMap {
 };
 
 /// Every shared map, pinned. A map found pinned is adopted with its content and its capacity: a
-/// capacity that differs from the configured one is reported, and takes effect after `weir cleanup`,
-/// because moving a table under traffic would lose what is written meanwhile. A pin of another
-/// shape is an error that names it. Any thread once made.
+/// capacity that differs from the configured one is reported, and takes effect after `weir
+/// cleanup`, because moving a table under traffic would lose what is written meanwhile. A pin of
+/// another shape is an error that names it. Any thread once made.
 class MapSet {
   public:
     /// Adopts what is pinned, creates and pins the rest. After a failure what was made so far stays
     /// pinned, and the next call adopts it.
     static Result<MapSet> adopt(const PinDir& pins, std::span<const ObjectImage> images,
-                                const TableSizes& sizes);
+                                const TableSizes& sizes, const StepHook& step);
 
     [[nodiscard]] const std::vector<AdoptedMap>& adopted() const { return adopted_; }
     /// Null: no object has this map.
@@ -67,7 +67,8 @@ class MapSet {
     Result<void> lend_to(BpfObject& object) const;
 
   private:
-    Result<void> provide(const PinDir& pins, const ObjectImage& image, const TableSizes& sizes);
+    Result<void> provide(const PinDir& pins, const ObjectImage& image, const TableSizes& sizes,
+                         const StepHook& step);
     Result<void> take_pinned(const PinDir& pins, const bpf_map* definition);
     Result<void> fill_shards(std::string_view outer_name, const bpf_map* inner);
 
@@ -96,6 +97,9 @@ struct Tables {
     /// From the pins, for reading only; works with no agent alive.
     static Result<Tables> open_read_only(const PinDir& pins);
 };
+
+/// Opens a pinned map.
+Result<RawMap> open_pinned_map(const PinDir& pins, std::string_view name, bool read_only);
 
 /// Kernel memory of a map and, for a map of maps, of all its inner maps, bytes.
 Result<uint64_t> deep_memory(const RawMap& map);

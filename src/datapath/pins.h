@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,10 @@
 #include "common/result.h"
 
 namespace weir::datapath {
+
+/// Called before each step that changes pinned state, with the step's name: progress for a log, and
+/// the places where a test kills the agent.
+using StepHook = std::function<void(std::string_view)>;
 
 /// Where everything that outlives an agent is pinned: <bpffs>/weir/v<ABI>/{maps,progs,links}.
 class PinDir {

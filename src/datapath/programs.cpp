@@ -124,19 +124,21 @@ Result<bool> ProgramArray::recover() const {
     }
     const bool complete = next.size() == kFlipOrder.size();
     if (complete) {
-        for (const weir_hook hook : kFlipOrder) WEIR_CHECK(set(hook, next.at(hook).get()));
+        for (const weir_hook hook : kFlipOrder)
+            WEIR_CHECK(set(hook, next.at(hook).get()));
     }
     WEIR_CHECK(forget_takeover());
     return complete;
 }
 
 Result<void> ProgramArray::forget_takeover() const {
-    for (const weir_hook hook : kFlipOrder) WEIR_TRY(unpin(next_pin(hook)));
+    for (const weir_hook hook : kFlipOrder)
+        WEIR_TRY(unpin(next_pin(hook)));
     return {};
 }
 
 Result<void> ProgramArray::take_over(const LoadedPrograms& programs, uint32_t bank,
-                                     const std::function<void(std::string_view)>& step) const {
+                                     const StepHook& step) const {
     std::array<int, WEIR_HOOK_COUNT> entries{};
     entries.fill(-1);
     for (const auto& [name, fd] : programs) {

@@ -49,7 +49,8 @@ Result<weir_config> read_program_config(int program_fd);
 ///   stages into the idle bank -> entries pinned as progs/next_<hook> -> entries into their slots
 ///   -> next_* unpinned -> (grace period) -> stages of the old bank removed
 ///
-/// A complete set of next_* pins is a takeover to finish; an incomplete one was not begun, or is done.
+/// A complete set of next_* pins is a takeover to finish; an incomplete one was not begun, or is
+/// done.
 class ProgramArray {
   public:
     ProgramArray(const RawMap& map, const PinDir& pins) : map_(&map), pins_(&pins) {}
@@ -61,9 +62,8 @@ class ProgramArray {
     /// Id of the program in a slot; 0: empty.
     [[nodiscard]] Result<uint32_t> program_id(uint32_t slot) const;
     /// Puts a build's stages into `bank`, which must be idle, and then its entries in force.
-    /// `step` is called before each step with its name, for tests that die there.
     [[nodiscard]] Result<void> take_over(const LoadedPrograms& programs, uint32_t bank,
-                                         const std::function<void(std::string_view)>& step) const;
+                                         const StepHook& step) const;
     /// Empties the stages of `bank`; nothing may run in it any more. True: something was there.
     [[nodiscard]] Result<bool> clear_bank(uint32_t bank) const;
     [[nodiscard]] Result<bool> bank_is_empty(uint32_t bank) const;
