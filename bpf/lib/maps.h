@@ -14,6 +14,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#include "progs.h"
 #include "weir/config.h"
 #include "weir/ct.h"
 #include "weir/endpoint.h"
@@ -253,13 +254,5 @@ struct {
 	__type(key, __u32);
 	__type(value, struct weir_sweep_slot);
 } weir_sweep SEC(".maps");
-
-/* enum weir_hook, then WEIR_STAGE_SLOT() -> program. The loader writes; stubs and programs jump. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, WEIR_PROG_SLOTS);
-	__type(key, __u32);
-	__type(value, __u32);
-} weir_progs SEC(".maps");
 
 #endif
