@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "http.h"
+#include "shop/http.h"
 
 #include <array>
 #include <charconv>

@@ -7,8 +7,8 @@
 #include <system_error>
 #include <thread>
 
-#include "http.h"
-#include "shop.h"
+#include "shop/http.h"
+#include "shop/shop.h"
 
 namespace shop {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "shop.h"
+#include "shop/shop.h"
 
 namespace {
 

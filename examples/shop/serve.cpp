@@ -9,8 +9,8 @@
 #include <sys/socket.h>
 
 #include "common/ip.h"
-#include "http.h"
-#include "shop.h"
+#include "shop/http.h"
+#include "shop/shop.h"
 
 namespace shop {
 namespace {
