@@ -116,7 +116,6 @@ Result<void> Pools::adopt(const Found& found, Reconciled& report) {
     Record record = known != records_.end() ? known->second : Record{.key = found.key};
     record.addresses = std::move(addresses);
     record.state = RecordState::kCommitted;
-    record.created = options_.clock();
     record.serial = next_serial_++;
     WEIR_CHECK(store_.put(record));
     for (const IpAddress& address : record.addresses) {

@@ -36,7 +36,7 @@ struct Record {
     std::string pod_uid;
     std::vector<IpAddress> addresses;  ///< at most one a family, IPv4 first
     uint64_t serial = 0;               ///< order of allocation
-    BootTime created{};
+    BootTime created{};                ///< zero: found on the host, made before anybody here knows
     BootTime released{};
     RecordState state = RecordState::kPending;
     bool operator==(const Record&) const = default;
