@@ -23,6 +23,7 @@ find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(tl-expected REQUIRED)
+find_package(CLI11 REQUIRED)
 
 # Warnings and sanitizers of our own code, linked PRIVATE by every target of ours.
 add_library(weir_options INTERFACE)

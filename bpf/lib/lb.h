@@ -135,14 +135,17 @@ static __always_inline enum lb_verdict lb_select(bool near, struct lb_choice *ch
  * The Service behind (addr, port, proto), and a backend of it. `near`: the client is a pod of this
  * node or the host itself. Service addresses come before NodePorts.
  */
-static __noinline enum lb_verdict lb_lookup(const struct weir_addr *addr, __be16 port, __u8 proto,
-					    bool near, struct lb_choice *choice)
+__noinline int lb_lookup(const struct weir_addr *addr, __be16 port, __u8 proto, bool near,
+			 struct lb_choice *choice)
 {
-	struct weir_vip_key key = {
-		.addr = *addr, .port = port, .proto = proto, .scope = WEIR_VIP_SERVICE};
+	struct weir_vip_key key = {.port = port, .proto = proto, .scope = WEIR_VIP_SERVICE};
+	bool torn = false, found;
 	struct weir_vip vip;
-	bool torn = false, found = vip_find(&key, &vip, &torn);
 
+	if (!addr || !choice) /* never; the function is verified by itself */
+		return LB_RACE;
+	key.addr = *addr;
+	found = vip_find(&key, &vip, &torn);
 	if (!found && !torn && nodeport_candidate(addr, port)) {
 		key.scope = WEIR_VIP_NODEPORT;
 		if (key.addr.w[2] == WEIR_V4_PREFIX && !key.addr.w[1] && !key.addr.w[0])

@@ -24,8 +24,7 @@
 #include "weir/maps.h"
 #include "weir/types.h"
 
-/* --- connection tracking -----------------------------------------------------------------------
- */
+/* --- connection tracking --- */
 
 /* One shard. The inner maps of weir_ct4/weir_ct6 have exactly this shape, but for max_entries. */
 struct weir_ct4_shard {
@@ -93,8 +92,7 @@ struct {
 	__type(value, struct weir_frag);
 } weir_frags SEC(".maps");
 
-/* --- Services ----------------------------------------------------------------------------------
- */
+/* --- Services --- */
 
 /*
  * VIP, port, protocol, scope -> Service index. Written by the agent (insert and delete only), read
@@ -150,8 +148,7 @@ struct {
 	__type(value, struct weir_sock);
 } weir_socks SEC(".maps");
 
-/* --- this host ---------------------------------------------------------------------------------
- */
+/* --- this host --- */
 
 /* Endpoint id (1...) -> pod. Agent writes (ADD, DEL, policy); tc reads. One a pod of this node. */
 struct {
@@ -203,8 +200,7 @@ struct {
 	__type(value, __u32);
 } weir_cidrs SEC(".maps");
 
-/* --- what people see ---------------------------------------------------------------------------
- */
+/* --- what people see --- */
 
 /* reason * WEIR_DIRECTIONS + direction -> packets and bytes. Programs write; agent and CLI read. */
 struct {
@@ -236,8 +232,7 @@ struct {
 	__uint(max_entries, 1 << 20);
 } weir_events SEC(".maps");
 
-/* --- machinery ---------------------------------------------------------------------------------
- */
+/* --- machinery --- */
 
 /*
  * 0 -> the sweep's timer and its figures (user space reads struct weir_sweep_stats after the

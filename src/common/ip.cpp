@@ -61,7 +61,8 @@ Result<IpAddress> IpAddress::parse(std::string_view text) {
     if (auto address = parse_v4(text)) return *address;
     const std::string copy(text);
     in6_addr raw{};
-    if (text.find(':') != std::string_view::npos &&
+    // inet_pton would stop at a NUL and accept what is before it.
+    if (text.find('\0') == std::string_view::npos && text.find(':') != std::string_view::npos &&
         ::inet_pton(AF_INET6, copy.c_str(), &raw) == 1) {
         IpAddress address;
         std::memcpy(address.bytes_.data(), &raw, address.bytes_.size());

@@ -3,13 +3,15 @@
 
 #include <compare>
 #include <cstdint>
-#include <map>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "common/ip.h"
+#include "model/labels.h"
+#include "model/text.h"
 
 /// Kubernetes-shaped domain types: what the decoders produce and the compilers read. Plain values;
 /// only the fields Weir uses. Defaults of the API are applied by the decoders, so a reader never
@@ -23,21 +25,21 @@ Result<Protocol> parse_protocol(std::string_view text);
 
 /// Namespace and name. Cluster-scoped objects have an empty namespace.
 struct ObjectName {
-    std::string ns;
-    std::string name;
-    [[nodiscard]] std::string to_string() const { return ns.empty() ? name : ns + "/" + name; }
+    Text ns;
+    Text name;
+    [[nodiscard]] std::string to_string() const {
+        return ns.empty() ? name.str() : fmt::format("{}/{}", ns, name);
+    }
     auto operator<=>(const ObjectName&) const = default;
 };
 
-using Labels = std::map<std::string, std::string, std::less<>>;
-
 struct Meta {
     ObjectName name;
-    std::string uid;
+    Text uid;
     Labels labels;
     Labels annotations;
     /// RFC 3339, as given; empty if unknown. Compares as text.
-    std::string created;
+    Text created;
     bool deleting = false;  ///< deletionTimestamp is set
     bool operator==(const Meta&) const = default;
 };
@@ -45,12 +47,12 @@ struct Meta {
 /// A port by number or by name.
 struct PortRef {
     uint16_t number = 0;  ///< 0: by name
-    std::string name;
+    Text name;
     bool operator==(const PortRef&) const = default;
 };
 
 struct ServicePort {
-    std::string name;  ///< "" for a single unnamed port
+    Text name;  ///< "" for a single unnamed port
     Protocol protocol = Protocol::kTcp;
     uint16_t port = 0;
     PortRef target;          ///< defaults to `port`
@@ -60,6 +62,8 @@ struct ServicePort {
 
 enum class ServiceType : uint8_t { kClusterIp, kNodePort, kLoadBalancer, kExternalName };
 enum class TrafficPolicy : uint8_t { kCluster, kLocal };
+/// spec.trafficDistribution: which hints the endpoint controller gives (PreferClose: kSameZone).
+enum class TrafficDistribution : uint8_t { kAny, kSameZone, kSameNode };
 
 struct LoadBalancerIngress {
     IpAddress ip;
@@ -83,11 +87,15 @@ struct Service {
     std::optional<uint32_t> affinity_seconds;  ///< sessionAffinity: ClientIP
     uint16_t health_check_node_port = 0;
     bool publish_not_ready = false;
+    /// ipFamilies, else those of the cluster IPs; empty: a headless Service that names none, which
+    /// has endpoints of both.
+    std::vector<Family> families;
+    TrafficDistribution distribution = TrafficDistribution::kAny;
     bool operator==(const Service&) const = default;
 };
 
 struct EndpointPort {
-    std::string name;
+    Text name;
     Protocol protocol = Protocol::kTcp;
     uint16_t port = 0;
     bool operator==(const EndpointPort&) const = default;
@@ -98,12 +106,11 @@ struct Endpoint {
     bool ready = true;
     bool serving = true;
     bool terminating = false;
-    std::string node_name;  ///< empty: not on any node
-    std::string zone;
-    std::vector<std::string> zone_hints;
-    std::vector<std::string> node_hints;
+    Text node_name;  ///< empty: not on any node
+    Text zone;
+    std::vector<Text> zone_hints;
+    std::vector<Text> node_hints;
     ObjectName target;  ///< the Pod; empty name: none
-    std::string target_uid;
     bool operator==(const Endpoint&) const = default;
 };
 
@@ -120,7 +127,7 @@ struct EndpointSlice {
 enum class PodPhase : uint8_t { kPending, kRunning, kSucceeded, kFailed, kUnknown };
 
 struct ContainerPort {
-    std::string name;
+    Text name;
     Protocol protocol = Protocol::kTcp;
     uint16_t port = 0;
     uint16_t host_port = 0;
@@ -130,7 +137,7 @@ struct ContainerPort {
 
 struct Pod {
     Meta meta;
-    std::string node_name;
+    Text node_name;
     bool host_network = false;
     PodPhase phase = PodPhase::kPending;
     bool ready = false;  ///< condition Ready
@@ -159,9 +166,9 @@ struct Namespace {
 /// metav1.LabelSelector; empty selects everything.
 struct LabelRequirement {
     enum class Op : uint8_t { kIn, kNotIn, kExists, kDoesNotExist };
-    std::string key;
+    Text key;
     Op op = Op::kIn;
-    std::vector<std::string> values;
+    std::vector<Text> values;
     bool operator==(const LabelRequirement&) const = default;
 };
 struct LabelSelector {
@@ -201,3 +208,11 @@ struct NetworkPolicy {
 };
 
 }  // namespace weir::model
+
+template <>
+struct std::hash<weir::model::ObjectName> {
+    size_t operator()(const weir::model::ObjectName& name) const noexcept {
+        const std::hash<weir::model::Text> hash;
+        return hash(name.ns) * 0x9e3779b97f4a7c15ULL + hash(name.name);
+    }
+};

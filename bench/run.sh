@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Runs the benchmarks. Each prints its figures beside a named baseline from the same run and the aim.
+set -euo pipefail
+build=${1:?usage: run.sh BUILD_DIR [KIND...]}
+shift
+here=$(cd "$(dirname "$0")" && pwd)
+
+usage() {
+    cat <<'TEXT'
+usage: ./dev bench [KIND...]        all kinds by default
+
+  net      requests, connections and streams: pods against a veth pair, routing, kube-proxy's rules
+TEXT
+}
+
+kinds=("$@")
+[ ${#kinds[@]} -gt 0 ] || kinds=(net)
+for kind in "${kinds[@]}"; do
+    case "$kind" in
+    net) "$here/net/run.py" --build "$build" ;;
+    -h | --help) usage ;;
+    *)
+        usage >&2
+        exit 2
+        ;;
+    esac
+done

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Connection tracking: keys, lookup, refresh, promotion, partners. The model is in weir/ct.h.
+ *
+ * "Partner" is the other entry of a translated flow. Its key is the tuple that this entry rewrites
+ * to, and it rewrites back to this entry's tuple; whoever holds the key without doing so is some
+ * other flow and is left alone.
+ */
+#ifndef WEIR_LIB_CONNTRACK_H
+#define WEIR_LIB_CONNTRACK_H
+
+#include "context.h"
+#include "count.h"
+#include "event.h"
+
+/* Is (addr a, port a) above (addr b, port b)? By network byte order, as bytes compare. */
+static __always_inline bool end_above(const struct weir_addr *a, __be16 port_a,
+				      const struct weir_addr *b, __be16 port_b, bool v6)
+{
+	if (v6) {
+		for (int i = 0; i < 3; i++)
+			if (a->w[i] != b->w[i])
+				return bpf_ntohl(a->w[i]) > bpf_ntohl(b->w[i]);
+	}
+	if (a->w[3] != b->w[3])
+		return bpf_ntohl(a->w[3]) > bpf_ntohl(b->w[3]);
+	return bpf_ntohs(port_a) > bpf_ntohs(port_b);
+}
+
+/* Fills a zeroed key; returns its hash. *second: the source became the second end. */
+static __always_inline __u32 key_of(union weir_key *key, const struct weir_tuple *t, bool v6,
+				    __u8 proto, __u8 *second)
+{
+	*second = end_above(&t->saddr, t->sport, &t->daddr, t->dport, v6);
+	if (v6) {
+		key->k6.addr[0] = *second ? t->daddr : t->saddr;
+		key->k6.addr[1] = *second ? t->saddr : t->daddr;
+		key->k6.port[0] = *second ? t->dport : t->sport;
+		key->k6.port[1] = *second ? t->sport : t->dport;
+		key->k6.proto = proto;
+		return weir_ct_hash6(&key->k6);
+	}
+	key->k4.addr[0] = *second ? t->daddr.w[3] : t->saddr.w[3];
+	key->k4.addr[1] = *second ? t->saddr.w[3] : t->daddr.w[3];
+	key->k4.port[0] = *second ? t->dport : t->sport;
+	key->k4.port[1] = *second ? t->sport : t->dport;
+	key->k4.proto = proto;
+	return weir_ct_hash4(&key->k4);
+}
+
+/* --- table access, the only place where the families differ --- */
+
+static __always_inline struct weir_ct *est_find(const union weir_key *key, __u32 hash, bool v6)
+{
+	__u32 shard = WEIR_CT_SHARD(hash);
+	void *map;
+
+	if (v6) {
+		map = bpf_map_lookup_elem(&weir_ct6, &shard);
+		return map ? bpf_map_lookup_elem(map, &key->k6) : NULL;
+	}
+	map = bpf_map_lookup_elem(&weir_ct4, &shard);
+	return map ? bpf_map_lookup_elem(map, &key->k4) : NULL;
+}
+
+static __always_inline long est_insert(const union weir_key *key, __u32 hash, bool v6,
+				       const struct weir_ct *ct)
+{
+	__u32 shard = WEIR_CT_SHARD(hash);
+	void *map;
+
+	if (v6) {
+		map = bpf_map_lookup_elem(&weir_ct6, &shard);
+		return map ? bpf_map_update_elem(map, &key->k6, ct, BPF_NOEXIST) : -1;
+	}
+	map = bpf_map_lookup_elem(&weir_ct4, &shard);
+	return map ? bpf_map_update_elem(map, &key->k4, ct, BPF_NOEXIST) : -1;
+}
+
+static __always_inline void est_delete(const union weir_key *key, __u32 hash, bool v6)
+{
+	__u32 shard = WEIR_CT_SHARD(hash);
+	void *map;
+
+	if (v6) {
+		map = bpf_map_lookup_elem(&weir_ct6, &shard);
+		if (map)
+			bpf_map_delete_elem(map, &key->k6);
+		return;
+	}
+	map = bpf_map_lookup_elem(&weir_ct4, &shard);
+	if (map)
+		bpf_map_delete_elem(map, &key->k4);
+}
+
+/* The check word tells an element that was pushed out and given to another flow meanwhile. */
+static __always_inline struct weir_ct *half_find(const union weir_key *key, __u32 hash, bool v6)
+{
+	struct weir_ct *ct = v6 ? bpf_map_lookup_elem(&weir_half6, &key->k6)
+				: bpf_map_lookup_elem(&weir_half4, &key->k4);
+
+	return ct && ct->check == hash ? ct : NULL;
+}
+
+static __always_inline long half_insert(const union weir_key *key, bool v6,
+					const struct weir_ct *ct, __u64 flags)
+{
+	return v6 ? bpf_map_update_elem(&weir_half6, &key->k6, ct, flags)
+		  : bpf_map_update_elem(&weir_half4, &key->k4, ct, flags);
+}
+
+static __always_inline void half_delete(const union weir_key *key, bool v6)
+{
+	if (v6)
+		bpf_map_delete_elem(&weir_half6, &key->k6);
+	else
+		bpf_map_delete_elem(&weir_half4, &key->k4);
+}
+
+/* --- lookup --- */
+
+/*
+ * An entry counts while it has not expired; a SYN does not count as part of a flow that has ended.
+ */
+static __always_inline bool ct_alive(const struct weir_ct *ct, __u32 now, bool syn)
+{
+	return (__s32)(ct->expires - now) > 0 && !(syn && ct->flags & WEIR_CT_CLOSED);
+}
+
+/* What the entry found means for this packet: direction, rewritten tuple. */
+static __always_inline void ct_apply(struct weir_ctx *ctx, const struct weir_ct *ct)
+{
+	__u8 flags = ct->flags;
+
+	ctx->ct_flags = flags;
+	ctx->reply = ctx->second != !!(flags & WEIR_CT_ORIG_SECOND);
+	ctx->sender = ctx->reply ? ct->endpoint[1] : ct->endpoint[0];
+	ctx->receiver = ctx->reply ? ct->endpoint[0] : ct->endpoint[1];
+	if (!ctx->receiver || ctx->hook == WEIR_HOOK_DEV_IN)
+		ctx->ifindex = ct->ifindex; /* another cache line */
+	ctx->rewrite = !!(flags & (ctx->reply ? WEIR_CT_REWRITE_REPLY : WEIR_CT_REWRITE_ORIG));
+	if (!ctx->rewrite)
+		return;
+	ctx->n.saddr = ct->nat_addr[0];
+	ctx->n.daddr = ct->nat_addr[1];
+	ctx->n.sport = ct->nat_port[0];
+	ctx->n.dport = ct->nat_port[1];
+}
+
+static __always_inline bool ct_take(struct weir_ctx *ctx, struct weir_ct *ct, bool half)
+{
+	if (!ct || !ct_alive(ct, ctx->now, is_syn(ctx)))
+		return false;
+	ctx->half = half;
+	ct_apply(ctx, ct);
+	return true;
+}
+
+/*
+ * The flow of the packet: established, then half open; then established again, for it may have
+ * moved between the two looks (a SYN starts flows, it never meets one that moves).
+ */
+static __always_inline struct weir_ct *ct_find(struct weir_ctx *ctx)
+{
+	struct weir_ct *ct;
+
+	ctx->hash = key_of(&ctx->key, &ctx->t, ctx->v6, ctx->proto, &ctx->second);
+	ct = est_find(&ctx->key, ctx->hash, ctx->v6);
+	if (ct_take(ctx, ct, false))
+		return ct;
+	ct = half_find(&ctx->key, ctx->hash, ctx->v6);
+	if (ct_take(ctx, ct, true))
+		return ct;
+	if (is_syn(ctx))
+		return NULL;
+	ct = est_find(&ctx->key, ctx->hash, ctx->v6);
+	return ct_take(ctx, ct, false) ? ct : NULL;
+}
+
+/* --- life --- */
+
+static __always_inline __u32 ct_timeout(const struct weir_ct *ct, __u8 proto)
+{
+	bool both = ct->flags & WEIR_CT_SEEN_REPLY;
+
+	switch (proto) {
+	case IPPROTO_TCP:
+		if (ct->flags & WEIR_CT_CLOSED)
+			return cfg.timeout.tcp_closing;
+		return both ? cfg.timeout.tcp_established : cfg.timeout.tcp_syn;
+	case IPPROTO_UDP:
+		return both ? cfg.timeout.udp_established : cfg.timeout.udp_new;
+	case IPPROTO_SCTP:
+		return both ? cfg.timeout.sctp_established : cfg.timeout.sctp_new;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return cfg.timeout.icmp;
+	default:
+		return cfg.timeout.other;
+	}
+}
+
+/* Of TCP flags seen both ways: RST from anybody, or FIN from both. */
+static __always_inline bool tcp_is_over(const struct weir_ct *ct)
+{
+	__u8 any = ct->tcp_flags[0] | ct->tcp_flags[1], both = ct->tcp_flags[0] & ct->tcp_flags[1];
+
+	return any & TCP_RST || both & TCP_FIN;
+}
+
+static __always_inline bool rewrites_to(const struct weir_ct *ct, const struct weir_tuple *t)
+{
+	return ct->nat_port[0] == t->sport && ct->nat_port[1] == t->dport &&
+	       addr_equal(&ct->nat_addr[0], &t->saddr) && addr_equal(&ct->nat_addr[1], &t->daddr);
+}
+
+static __always_inline void set_rewrite(struct weir_ct *ct, const struct weir_tuple *t)
+{
+	ct->nat_addr[0] = t->saddr;
+	ct->nat_addr[1] = t->daddr;
+	ct->nat_port[0] = t->sport;
+	ct->nat_port[1] = t->dport;
+}
+
+/*
+ * Turns a copy of this packet's entry into its partner. `n_second`: the source of the rewritten
+ * tuple is the second end of the partner's key.
+ */
+static __always_inline void make_partner(struct weir_ct *partner, const struct weir_ctx *ctx,
+					 __u32 hash, __u8 n_second)
+{
+	struct weir_tuple back;
+	__u8 flags = partner->flags &
+		     ~(WEIR_CT_ORIG_SECOND | WEIR_CT_REWRITE_ORIG | WEIR_CT_REWRITE_REPLY);
+
+	tuple_reverse(&back, &ctx->t);
+	set_rewrite(partner, &back);
+	flags |= ctx->reply ? WEIR_CT_REWRITE_ORIG : WEIR_CT_REWRITE_REPLY;
+	if (n_second != ctx->reply)
+		flags |= WEIR_CT_ORIG_SECOND;
+	partner->flags = flags;
+	partner->check = hash;
+}
+
+/* Moves a half-open entry to the established table. False: it stays where it is. */
+static __always_inline bool ct_promote(const union weir_key *key, __u32 hash, bool v6,
+				       const struct weir_ct *ct, __u32 now)
+{
+	struct weir_scratch *s = scratch();
+	struct weir_ct *old;
+	long err;
+
+	if (!s)
+		return false;
+	s->ct[0] = *ct;
+	if (s->ct[0].check != hash) /* pushed out while we copied it */
+		return false;
+	err = est_insert(key, hash, v6, &s->ct[0]);
+	if (err == -17 /* EEXIST */) {
+		old = est_find(key, hash, v6);
+		if (old && !ct_alive(old, now, true)) {
+			est_delete(key, hash, v6);
+			err = est_insert(key, hash, v6, &s->ct[0]);
+		} else {
+			err = 0; /* another CPU was first: its entry is the flow */
+		}
+	}
+	if (err) {
+		count(CT_PROMOTE_FAILED);
+		return false;
+	}
+	half_delete(key, v6);
+	return true;
+}
+
+/* Keeps the partner alive and in step, moves it along, or writes it again. */
+static __always_inline void partner_sync(struct weir_ctx *ctx, struct weir_ct *ct)
+{
+	union weir_key key = {};
+	struct weir_tuple back;
+	struct weir_scratch *s;
+	struct weir_ct *partner;
+	bool half = false;
+	__u8 second;
+	__u32 hash = key_of(&key, &ctx->n, ctx->v6, ctx->proto, &second);
+
+	tuple_reverse(&back, &ctx->t);
+	partner = est_find(&key, hash, ctx->v6);
+	if (!partner || !rewrites_to(partner, &back)) {
+		struct weir_ct *other = half_find(&key, hash, ctx->v6);
+
+		if (other && rewrites_to(other, &back)) {
+			partner = other;
+			half = true;
+		}
+	}
+	if (partner && !rewrites_to(partner, &back)) {
+		if (ct_alive(partner, ctx->now, true))
+			return; /* another flow's */
+		est_delete(&key, hash, ctx->v6);
+		partner = NULL;
+	}
+	if (partner) {
+		ct->tcp_flags[0] |= partner->tcp_flags[0];
+		ct->tcp_flags[1] |= partner->tcp_flags[1];
+		if (ctx->proto == IPPROTO_TCP && tcp_is_over(ct))
+			ct->flags |= WEIR_CT_CLOSED;
+		ct->flags |= partner->flags & WEIR_CT_SEEN_REPLY;
+		ct->expires = ctx->now + ct_timeout(ct, ctx->proto);
+		partner->tcp_flags[0] = ct->tcp_flags[0];
+		partner->tcp_flags[1] = ct->tcp_flags[1];
+		partner->flags |= ct->flags & (WEIR_CT_CLOSED | WEIR_CT_SEEN_REPLY);
+		partner->expires = ct->expires;
+		if (half && ct->flags & WEIR_CT_SEEN_REPLY)
+			ct_promote(&key, hash, ctx->v6, partner, ctx->now);
+		return;
+	}
+	s = scratch();
+	if (!s)
+		return;
+	s->ct[1] = *ct;
+	make_partner(&s->ct[1], ctx, hash, second);
+	if (!(ct->flags & WEIR_CT_SEEN_REPLY) || est_insert(&key, hash, ctx->v6, &s->ct[1]))
+		half_insert(&key, ctx->v6, &s->ct[1], BPF_ANY);
+	count(CT_PARTNER_RESTORED);
+}
+
+/*
+ * Has the backend of this flow gone for good? UDP also leaves a backend that its Service has left:
+ * there is no end of connection to wait for.
+ */
+static __always_inline bool backend_gone(const struct weir_ctx *ctx, const struct weir_ct *ct)
+{
+	__u32 index = ct->backend;
+	struct weir_backend *backend;
+	__u8 state;
+
+	if (ct->kind != WEIR_CT_SERVICE || ctx->reply || !ctx->rewrite)
+		return false;
+	backend = bpf_map_lookup_elem(&weir_backends, &index);
+	if (!backend || !index)
+		return false;
+	state = backend->state;
+	if (!addr_equal(&backend->addr, &ct->nat_addr[1]) || backend->port != ct->nat_port[1])
+		state = WEIR_BACKEND_REMOVED; /* the index serves another backend by now */
+	if (ctx->proto == IPPROTO_UDP)
+		return state == WEIR_BACKEND_GONE || state == WEIR_BACKEND_REMOVED;
+	return state == WEIR_BACKEND_GONE;
+}
+
+/* Removes this packet's own entry, wherever it is. */
+static __always_inline void ct_forget(struct weir_ctx *ctx)
+{
+	est_delete(&ctx->key, ctx->hash, ctx->v6);
+	half_delete(&ctx->key, ctx->v6);
+}
+
+/*
+ * Once a tick, on a new TCP flag, and on the first reply. Returns PASS, or what to do with a packet
+ * whose backend has gone.
+ */
+__global int ct_refresh(struct __sk_buff *skb, struct weir_ctx *ctx)
+{
+	struct weir_ct *ct;
+
+	if (!ctx)
+		return PASS;
+	ct = ctx->half ? half_find(&ctx->key, ctx->hash, ctx->v6)
+		       : est_find(&ctx->key, ctx->hash, ctx->v6);
+	if (!ct)
+		return PASS;
+	if (backend_gone(ctx, ct)) {
+		if (ctx->proto != IPPROTO_UDP)
+			return refuse(ctx, BACKEND_GONE);
+		if (writes_allowed())
+			ct_forget(ctx);
+		return STAGE(NEW_FLOW);
+	}
+	if (!writes_allowed())
+		return PASS;
+	ct->seen = ctx->now;
+	if (ctx->reply) {
+		ct->tcp_flags[1] |= ctx->tcp_flags;
+		ct->flags |= WEIR_CT_SEEN_REPLY;
+	} else {
+		ct->tcp_flags[0] |= ctx->tcp_flags;
+	}
+	if (ctx->proto == IPPROTO_TCP && tcp_is_over(ct))
+		ct->flags |= WEIR_CT_CLOSED;
+	ct->expires = ctx->now + ct_timeout(ct, ctx->proto);
+	if (ctx->rewrite)
+		partner_sync(ctx, ct);
+	if (ctx->half && ct->flags & WEIR_CT_SEEN_REPLY)
+		ct_promote(&ctx->key, ctx->hash, ctx->v6, ct, ctx->now);
+	return PASS;
+}
+
+#define TCP_TRACKED (TCP_FIN | TCP_SYN | TCP_RST)
+
+/* Keeps the entry of a packet that was found alive. Writes at most once a tick. */
+static __always_inline int ct_track(struct __sk_buff *skb, struct weir_ctx *ctx,
+				    const struct weir_ct *ct)
+{
+	__u8 seen = ctx->reply ? ct->tcp_flags[1] : ct->tcp_flags[0];
+
+	if (ct->seen == ctx->now && !(ctx->tcp_flags & TCP_TRACKED & ~seen) &&
+	    !(ctx->half && ctx->reply))
+		return PASS;
+	return ct_refresh(skb, ctx);
+}
+
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Source ports of translated flows: a bounded search for one whose reply key is free. Taking the
+ * port is inserting the reply entry, so two CPUs cannot take the same.
+ */
+#ifndef WEIR_LIB_SNAT_H
+#define WEIR_LIB_SNAT_H
+
+#include "conntrack.h"
+
+static __always_inline bool in_snat_range(__be16 port)
+{
+	__u16 number = bpf_ntohs(port);
+
+	return number >= cfg.snat_min && number <= cfg.snat_max;
+}
+
+/*
+ * Does a socket of this host receive what `peer` sends to (`own`, port)? The range is reserved with
+ * the host, but a program may bind there on purpose.
+ */
+__global int host_socket_at(struct __sk_buff *skb, struct weir_ctx *ctx,
+			    const struct weir_tuple *from_peer)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *sk;
+	__u32 size;
+
+	if (!ctx || !from_peer)
+		return 0;
+	if (ctx->v6) {
+		__builtin_memcpy(tuple.ipv6.saddr, &from_peer->saddr, 16);
+		__builtin_memcpy(tuple.ipv6.daddr, &from_peer->daddr, 16);
+		tuple.ipv6.sport = from_peer->sport;
+		tuple.ipv6.dport = from_peer->dport;
+		size = sizeof(tuple.ipv6);
+	} else {
+		tuple.ipv4.saddr = from_peer->saddr.w[3];
+		tuple.ipv4.daddr = from_peer->daddr.w[3];
+		tuple.ipv4.sport = from_peer->sport;
+		tuple.ipv4.dport = from_peer->dport;
+		size = sizeof(tuple.ipv4);
+	}
+	if (ctx->proto == IPPROTO_TCP)
+		sk = bpf_skc_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	else if (ctx->proto == IPPROTO_UDP)
+		sk = bpf_sk_lookup_udp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	else
+		return false;
+	if (!sk)
+		return false;
+	bpf_sk_release(sk);
+	return true;
+}
+
+/* Takes the reply key of ctx->n for `entry`. 0, -EEXIST: another flow has it, or another error. */
+__global int take_reply_key(struct weir_ctx *ctx, struct weir_ct *entry)
+{
+	union weir_key key = {};
+	struct weir_tuple back;
+	struct weir_ct *old;
+	__u8 second;
+	__u32 hash;
+	long err;
+
+	if (!ctx || !entry)
+		return -1;
+	hash = key_of(&key, &ctx->n, ctx->v6, ctx->proto, &second);
+	tuple_reverse(&back, &ctx->t);
+	make_partner(entry, ctx, hash, second);
+	if (!writes_allowed())
+		return 0;
+	old = est_find(&key, hash, ctx->v6);
+	if (old) {
+		if (ct_alive(old, ctx->now, true) && !rewrites_to(old, &back))
+			return -17;
+		est_delete(&key, hash, ctx->v6);
+	}
+	err = half_insert(&key, ctx->v6, entry, BPF_NOEXIST);
+	if (err != -17)
+		return err;
+	old = half_find(&key, hash, ctx->v6);
+	if (old && ct_alive(old, ctx->now, true) && !rewrites_to(old, &back))
+		return -17;
+	return half_insert(&key, ctx->v6, entry, BPF_ANY);
+}
+
+/*
+ * Chooses a source port for ctx->n, whose source address is set, and takes its reply key. `entry`
+ * is a copy of the flow's first entry each time: make_partner() works in place.
+ */
+__global int take_port(struct __sk_buff *skb, struct weir_ctx *ctx, const struct weir_ct *first,
+		       struct weir_ct *entry)
+{
+	__u32 size = (__u32)cfg.snat_max - cfg.snat_min + 1;
+	__u32 at = bpf_get_prandom_u32() % size;
+
+	if (!ctx || !first || !entry)
+		return -1;
+	for (int i = 0; i < WEIR_SNAT_TRIES; i++) {
+		struct weir_tuple from_peer;
+		long err;
+
+		ctx->n.sport = bpf_htons(cfg.snat_min + at);
+		if (ctx->icmp)
+			ctx->n.dport = ctx->n.sport;
+		at = at + 1 < size ? at + 1 : 0;
+		tuple_reverse(&from_peer, &ctx->n);
+		if (!host_socket_at(skb, ctx, &from_peer)) {
+			*entry = *first;
+			err = take_reply_key(ctx, entry);
+			if (err != -17)
+				return err;
+		}
+		count(SNAT_RETRY);
+	}
+	return -17;
+}
+
+#endif

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "datapath/netlink/pod_link.h"
+
+#include <cerrno>
+#include <chrono>
+#include <thread>
+
+#include <linux/if.h>
+#include <linux/rtnetlink.h>
+
+#include "datapath/netlink/requests.h"
+#include "datapath/netlink/sysctl.h"
+
+namespace weir::netlink {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// How long the kernel's deferred work (carrier, IPv6 local route) may take. It needs the RTNL
+/// lock, so a burst of other links' creation delays it.
+constexpr std::chrono::seconds kReadyWithin{5};
+constexpr std::chrono::microseconds kReadyPoll{100};
+constexpr uint32_t kLoopback = 1;   // lo has index 1 in every namespace
+constexpr uint32_t kMinMtu = 1280;  // RFC 8200 section 5: below it IPv6 is off
+constexpr uint32_t kMaxMtu = 65535;
+constexpr size_t kMaxAlias = 255;
+
+Result<void> validate(const PodLinkSpec& spec) {
+    if (spec.container_id.empty()) return fail(Errc::kInvalid, "pod link without a container id");
+    for (const std::string* name : {&spec.ifname, &spec.host_ifname}) {
+        const bool bad = name->empty() || name->size() >= IFNAMSIZ || *name == "." ||
+                         *name == ".." || name->find_first_of("/: \t\n") != std::string::npos;
+        if (bad) return fail(Errc::kInvalid, "\"{}\" is not an interface name", *name);
+    }
+    if (spec.mtu < kMinMtu || spec.mtu > kMaxMtu) {
+        return fail(Errc::kInvalid, "MTU {} is not within {} to {}", spec.mtu, kMinMtu, kMaxMtu);
+    }
+    bool any = false;
+    for (const Family family : kFamilies) {
+        const auto& pod = spec.addresses[family_index(family)];
+        if (!pod) continue;
+        any = true;
+        if (pod->address.family() != family || pod->gateway.family() != family) {
+            return fail(Errc::kInvalid, "{} with gateway {} is in the place of the other family",
+                        pod->address.to_string(), pod->gateway.to_string());
+        }
+    }
+    if (!any) return fail(Errc::kInvalid, "pod link {} has no address", spec.host_ifname);
+    return {};
+}
+
+/// Deletes the link unless dismissed.
+class Undo {
+  public:
+    Undo(Socket& host, uint32_t ifindex) : host_(host), ifindex_(ifindex) {}
+    ~Undo() {
+        // Gone with its namespace, or deleted now; of another failure the caller has heard already.
+        if (armed_) (void)host_.run(delete_link(ifindex_));
+    }
+    Undo(const Undo&) = delete;
+    Undo& operator=(const Undo&) = delete;
+    Undo(Undo&&) = delete;
+    Undo& operator=(Undo&&) = delete;
+    void dismiss() { armed_ = false; }
+
+  private:
+    Socket& host_;
+    uint32_t ifindex_;
+    bool armed_ = true;
+};
+
+/// The kernel does not say which of the two names was taken.
+Error explain_existing(const Socket& pod, const NetNs& ns, const PodLinkSpec& spec, Error error) {
+    if (pod.ifindex(spec.ifname)) {
+        return {
+            Errc::kExists,
+            fmt::format("the pod's namespace {} has an interface {} already: another CNI plugin "
+                        "made it, or this container was added before (delete it first)",
+                        ns.path(), spec.ifname),
+            EEXIST};
+    }
+    return std::move(error).with("the host has an interface {} already", spec.host_ifname);
+}
+
+Result<uint32_t> add_pair(Socket& host, const Socket& pod, const NetNs& ns,
+                          const PodLinkSpec& spec) {
+    const VethEnd ours{spec.host_ifname, spec.host_mac, spec.mtu, std::nullopt};
+    const VethEnd theirs{spec.ifname, spec.pod_mac, spec.mtu, ns.fd()};
+    auto made = host.run(new_veth(ours, theirs));
+    if (made) return host.ifindex(spec.host_ifname);
+    if (made.error().os_errno() != EEXIST) return Failure(std::move(made).error());
+    return Failure(explain_existing(pod, ns, spec, std::move(made).error()));
+}
+
+std::vector<Message> host_requests(uint32_t ifindex, const PodLinkSpec& spec,
+                                   PodPrograms programs) {
+    std::vector<Message> requests;
+    requests.push_back(add_alt_name(ifindex, alt_name(spec.container_id, spec.ifname)));
+    LinkChange settings;
+    settings.alias = spec.alias.substr(0, kMaxAlias);
+    settings.no_autoconf = true;
+    requests.push_back(set_link(ifindex, settings, "set alias of " + spec.host_ifname));
+    // The programs come before the link is up: no packet passes without them.
+    requests.push_back(add_clsact(ifindex));
+    requests.push_back(
+        put_filter({ifindex, kIngress, programs.from_pod, "weir_pod_from", spec.endpoint}));
+    requests.push_back(
+        put_filter({ifindex, kEgress, programs.to_pod, "weir_pod_to", spec.endpoint}));
+    LinkChange up;
+    up.up = true;
+    requests.push_back(set_link(ifindex, up, fmt::format("bring {} up", spec.host_ifname)));
+    for (const auto& pod : spec.addresses) {
+        if (!pod) continue;
+        const unsigned length = pod->address.is_v4() ? 32 : 128;
+        RouteSpec route;
+        route.dst = *IpPrefix::make(pod->address, length);
+        route.oif = ifindex;
+        requests.push_back(put_neighbour(ifindex, pod->address, spec.pod_mac));
+        requests.push_back(put_route(route));
+    }
+    return requests;
+}
+
+std::vector<Message> pod_requests(uint32_t ifindex, const PodLinkSpec& spec) {
+    std::vector<Message> requests;
+    LinkChange up;
+    up.up = true;
+    requests.push_back(set_link(kLoopback, up, "bring lo of the pod up"));
+    LinkChange settings;
+    settings.no_autoconf = true;
+    requests.push_back(set_link(ifindex, settings, "set " + spec.ifname + " of the pod"));
+    requests.push_back(set_link(ifindex, up, fmt::format("bring {} of the pod up", spec.ifname)));
+    for (const auto& pod : spec.addresses) {
+        if (!pod) continue;
+        RouteSpec route;
+        const IpAddress any = pod->address.is_v4() ? IpAddress::v4(0) : IpAddress();
+        route.dst = *IpPrefix::make(any, 0);
+        route.oif = ifindex;
+        route.gateway = pod->gateway;
+        requests.push_back(put_address(ifindex, pod->address));
+        requests.push_back(put_neighbour(ifindex, pod->gateway, spec.host_mac));
+        requests.push_back(put_route(route));
+    }
+    return requests;
+}
+
+/// Container engines create sandboxes with IPv6 switched off; the kernel then refuses addresses.
+Result<void> set_up_pod(NetNsThread& threads, const NetNs& ns, Socket& pod, uint32_t ifindex,
+                        const PodLinkSpec& spec) {
+    auto requests = pod_requests(ifindex, spec);
+    auto done = pod.run(requests);
+    if (done || done.error().os_errno() != EACCES || !spec.addresses[1]) return done;
+    WEIR_CHECK(threads.run_in(ns, [&spec] {
+        return write_sysctl(fmt::format("net/ipv6/conf/{}/disable_ipv6", spec.ifname), "0");
+    }));
+    return pod.run(requests);
+}
+
+template <typename Ready>
+Result<void> wait_until(std::string_view what, Ready&& ready) {
+    const auto deadline = Clock::now() + kReadyWithin;
+    while (!WEIR_TRY(ready())) {
+        if (Clock::now() > deadline) {
+            return fail(Errc::kUnavailable,
+                        "{} did not happen within {} s: is the machine overloaded?", what,
+                        kReadyWithin.count());
+        }
+        std::this_thread::sleep_for(kReadyPoll);
+    }
+    return {};
+}
+
+/// The end that was brought up first transmits only when deferred work has seen the carrier. Asking
+/// for the link does that work at once from Linux 6.8 on; before, it is a matter of waiting.
+Result<void> wait_for_carrier(Socket& host, uint32_t ifindex, const PodLinkSpec& spec) {
+    return wait_until("carrier of " + spec.host_ifname, [&]() -> Result<bool> {
+        const auto bytes = WEIR_TRY(host.get(get_link(ifindex)));
+        const auto link = parse_link(reinterpret_cast<const nlmsghdr*>(bytes.data()));
+        return link && link->operstate == IF_OPER_UP;
+    });
+}
+
+/// An IPv6 address accepts packets once deferred work has made its local route, even without
+/// duplicate address detection.
+Result<void> wait_for_ipv6(Socket& pod, const PodLinkSpec& spec) {
+    const auto& own = spec.addresses[family_index(Family::kIpv6)];
+    if (!own) return {};
+    return wait_until("use of " + own->address.to_string(), [&]() -> Result<bool> {
+        const auto bytes = WEIR_TRY(pod.get(get_route(own->address)));
+        const auto route = parse_route(reinterpret_cast<const nlmsghdr*>(bytes.data()));
+        return route && route->type == RTN_LOCAL;
+    });
+}
+
+Result<std::optional<Link>> find_link(Socket& host, Message request) {
+    auto bytes = host.get(std::move(request));
+    if (!bytes && bytes.error().os_errno() == ENODEV) return std::nullopt;
+    if (!bytes) return Failure(std::move(bytes).error());
+    return parse_link(reinterpret_cast<const nlmsghdr*>(bytes->data()));
+}
+
+Result<void> delete_if_present(Socket& host, uint32_t ifindex) {
+    auto deleted = host.run(delete_link(ifindex));
+    if (!deleted && deleted.error().os_errno() == ENODEV) return {};
+    return deleted;
+}
+
+std::optional<Attachment> attachment_of(const Link& link) {
+    for (const std::string& name : link.alt_names) {
+        if (auto attachment = parse_alt_name(name)) return attachment;
+    }
+    return std::nullopt;
+}
+
+Result<std::vector<FoundPodLink>> list_links(Socket& host) {
+    std::vector<FoundPodLink> found;
+    WEIR_CHECK(host.dump(
+        get_links(), [&found] { found.clear(); },
+        [&found](const nlmsghdr* message) {
+            auto link = parse_link(message);
+            if (!link || !link->is_ours() || link->name == kHostLink ||
+                link->name == kHostLinkPeer) {
+                return;
+            }
+            auto attachment = attachment_of(*link);
+            found.push_back({std::move(*link), std::move(attachment)});
+        }));
+    return found;
+}
+
+}  // namespace
+
+Result<PodLink> PodLinks::create(const NetNs& ns, const PodLinkSpec& spec,
+                                 PodPrograms programs) const {
+    WEIR_CHECK(validate(spec));
+    Socket pod = WEIR_TRY(threads_.open_socket(ns));
+    Socket host = WEIR_TRY(Socket::open());
+    PodLink link;
+    link.netns_cookie = WEIR_TRY(pod.netns_cookie());
+    link.host_ifindex = WEIR_TRY(add_pair(host, pod, ns, spec));
+    Undo undo(host, link.host_ifindex);
+    link.pod_ifindex = WEIR_TRY(pod.ifindex(spec.ifname));
+    auto requests = host_requests(link.host_ifindex, spec, programs);
+    WEIR_CHECK(host.run(requests));
+    WEIR_CHECK(set_up_pod(threads_, ns, pod, link.pod_ifindex, spec));
+    WEIR_CHECK(wait_for_carrier(host, link.host_ifindex, spec));
+    WEIR_CHECK(wait_for_ipv6(pod, spec));
+    undo.dismiss();
+    return link;
+}
+
+Result<void> PodLinks::repair_host(const PodLinkSpec& spec, PodPrograms programs) const {
+    Socket host = WEIR_TRY(Socket::open());
+    const auto link =
+        WEIR_TRY(find_link(host, get_link_by_alt_name(alt_name(spec.container_id, spec.ifname))));
+    const uint32_t ifindex = link ? link->ifindex : WEIR_TRY(host.ifindex(spec.host_ifname));
+    auto requests = host_requests(ifindex, spec, programs);
+    const auto answers = WEIR_TRY(host.exchange(requests));
+    for (const Answer& answer : answers) {
+        // What may only be added once says so.
+        if (!answer.outcome && answer.outcome.error().os_errno() != EEXIST) return answer.outcome;
+    }
+    return {};
+}
+
+Result<void> PodLinks::remove(const std::string& host_ifname) const {
+    Socket host = WEIR_TRY(Socket::open());
+    const auto link = WEIR_TRY(find_link(host, get_link(host_ifname)));
+    if (!link) return {};
+    if (!link->is_ours()) {
+        return fail(Errc::kPermission, "interface {} was not made by Weir (its group is {}): left",
+                    host_ifname, link->group);
+    }
+    return delete_if_present(host, link->ifindex);
+}
+
+Result<void> PodLinks::remove(const std::string& container_id, const std::string& ifname) const {
+    Socket host = WEIR_TRY(Socket::open());
+    const auto link =
+        WEIR_TRY(find_link(host, get_link_by_alt_name(alt_name(container_id, ifname))));
+    if (link) return delete_if_present(host, link->ifindex);
+    const std::string prefix = pod_host_ifname_prefix(container_id, ifname);
+    for (const FoundPodLink& found : WEIR_TRY(list_links(host))) {
+        if (found.attachment || !found.link.name.starts_with(prefix)) continue;
+        WEIR_CHECK(delete_if_present(host, found.link.ifindex));
+    }
+    return {};
+}
+
+Result<std::vector<FoundPodLink>> PodLinks::list() const {
+    Socket host = WEIR_TRY(Socket::open());
+    return list_links(host);
+}
+
+Result<void> remove_all_links() {
+    Socket host = WEIR_TRY(Socket::open());
+    Message request(RTM_DELLINK, 0, "delete all links of Weir");
+    request.header(ifinfomsg{.ifi_family = AF_UNSPEC}).put_u32(IFLA_GROUP, kLinkGroup);
+    auto deleted = host.run(std::move(request));
+    if (!deleted && deleted.error().os_errno() == ENODEV) return {};
+    return deleted;
+}
+
+}  // namespace weir::netlink

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ipam/record.h"
+
+#include <array>
+
+#include <boost/json.hpp>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace weir::ipam {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::array<std::string_view, 3> kStates = {"pending", "committed", "released"};
+
+std::string checksum(std::string_view line) {
+    return fmt::format("xxh64 {:016x}", XXH64(line.data(), line.size(), 0));
+}
+
+std::string text_of(const json::object& object, std::string_view name) {
+    return std::string(object.at(name).as_string());
+}
+
+BootTime time_of(const json::object& object, std::string_view name) {
+    return BootTime(object.at(name).to_number<int64_t>());
+}
+
+Result<RecordState> state_of(const json::object& object) {
+    const std::string name = text_of(object, "state");
+    for (size_t i = 0; i < kStates.size(); ++i) {
+        if (kStates[i] == name) return static_cast<RecordState>(i);
+    }
+    return fail(Errc::kInvalid, "unknown state \"{}\"", name);
+}
+
+// Throws what Boost.JSON throws for a missing or differently typed member.
+Result<Record> from_json(const json::object& object) {
+    Record record{
+        .key = {.container = text_of(object, "container"), .ifname = text_of(object, "ifname")},
+        .network = text_of(object, "network"),
+        .netns = text_of(object, "netns"),
+        .pod_namespace = text_of(object, "podNamespace"),
+        .pod_name = text_of(object, "podName"),
+        .pod_uid = text_of(object, "podUid"),
+        .serial = object.at("serial").to_number<uint64_t>(),
+        .created = time_of(object, "created"),
+        .released = time_of(object, "released"),
+    };
+    for (const json::value& address : object.at("addresses").as_array()) {
+        record.addresses.push_back(WEIR_TRY(IpAddress::parse(address.as_string())));
+    }
+    record.state = WEIR_TRY(state_of(object));
+    return record;
+}
+
+}  // namespace
+
+std::string encode(const Record& record) {
+    json::array addresses;
+    for (const IpAddress& address : record.addresses)
+        addresses.emplace_back(address.to_string());
+    const json::object object{
+        {"container", record.key.container},
+        {"ifname", record.key.ifname},
+        {"network", record.network},
+        {"netns", record.netns},
+        {"podNamespace", record.pod_namespace},
+        {"podName", record.pod_name},
+        {"podUid", record.pod_uid},
+        {"addresses", std::move(addresses)},
+        {"serial", record.serial},
+        {"created", record.created.count()},
+        {"released", record.released.count()},
+        {"state", kStates[static_cast<size_t>(record.state)]},
+    };
+    const std::string line = json::serialize(object);
+    return line + "\n" + checksum(line) + "\n";
+}
+
+Result<Record> decode(std::string_view text) {
+    const size_t end = text.find('\n');
+    if (end == std::string_view::npos) return fail(Errc::kInvalid, "cut short");
+    const std::string_view line = text.substr(0, end);
+    if (text.substr(end + 1) != checksum(line) + "\n") {
+        return fail(Errc::kInvalid, "checksum does not match");
+    }
+    try {
+        return from_json(json::parse({line.data(), line.size()}).as_object());
+    } catch (const std::exception& error) {
+        return fail(Errc::kInvalid, "not a record: {}", error.what());
+    }
+}
+
+std::string record_file_name(const AttachmentKey& key) {
+    return key.container + "@" + key.ifname + ".json";
+}
+
+}  // namespace weir::ipam

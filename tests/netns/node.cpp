@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "netns/node.h"
+
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <gtest/gtest.h>
+
+#include "common/fd.h"
+
+namespace weir::test {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+
+void must(const std::vector<std::string>& argv) {
+    const auto outcome = run(argv);
+    if (!outcome.ok()) {
+        std::string line;
+        for (const auto& word : argv)
+            line += word + " ";
+        throw std::runtime_error(line + "failed: " + outcome.describe());
+    }
+}
+
+void shell(const std::string& script) {
+    must({"sh", "-ec", script});
+}
+
+/// The cgroup2 mount of this machine, also beside v1 controllers.
+std::string cgroup2_mount() {
+    std::ifstream mounts("/proc/self/mounts");
+    std::string device;
+    std::string path;
+    std::string type;
+    std::string rest;
+    while (mounts >> device >> path >> type && std::getline(mounts, rest)) {
+        if (type == "cgroup2") return path;
+    }
+    throw std::runtime_error("no cgroup2 is mounted");
+}
+
+std::string slurp(const fs::path& path) {
+    return read_file(path).value_or(std::string());
+}
+
+/// The process that `weir run` started for the pod: it wrote its own pid.
+pid_t command_pid(const fs::path& file) {
+    pid_t pid = 0;
+    std::ifstream(file) >> pid;
+    return pid;
+}
+
+std::string cgroup_of(pid_t pid, const std::string& mount) {
+    std::ifstream in("/proc/" + std::to_string(pid) + "/cgroup");
+    std::string line;
+    while (std::getline(in, line)) {
+        if (line.starts_with("0::")) return mount + line.substr(3);
+    }
+    return {};
+}
+
+}  // namespace
+
+Node::Node(const NodeOptions& options) : options_(options) {
+    enter_host();
+    join_outside();
+}
+
+Node::~Node() {
+    for (auto& pod : pods_)
+        pod.process.send(SIGTERM);
+    for (auto& pod : pods_)
+        pod.process.wait(std::chrono::seconds(5));
+    pods_.clear();
+    outside_server_.reset();
+    if (agent_) stop_agent(SIGTERM);
+    if (testing::Test::HasFailure()) std::cerr << "--- agent log\n" << agent_log() << "---\n";
+    weir({"cleanup", "--yes"});
+    // The cgroup can go only when nobody is in it, this process included.
+    const std::string root = fs::path(cgroup_).parent_path();
+    std::ofstream(root + "/cgroup.procs") << ::getpid() << std::flush;
+    std::error_code ignored;
+    for (auto it = fs::recursive_directory_iterator(cgroup_, ignored); it != fs::end(it); ++it) {
+        if (it->is_directory()) ::rmdir(it->path().c_str());
+    }
+    ::rmdir(cgroup_.c_str());
+    ::umount2((dir_ / "bpf").c_str(), MNT_DETACH);
+    fs::remove_all(dir_, ignored);
+}
+
+void Node::enter_host() {
+    static int serial = 0;
+    const std::string id = std::to_string(::getpid()) + "-" + std::to_string(serial++);
+    dir_ = fs::temp_directory_path() / ("weir-node-" + id);
+    for (const auto* part : {"bpf", "objects", "run", "log"})
+        fs::create_directories(dir_ / part);
+
+    const std::string mount = cgroup2_mount();
+    cgroup_ = mount + "/weir-test-" + id;
+    fs::create_directories(cgroup_ + "/host");
+    std::ofstream(cgroup_ + "/host/cgroup.procs") << ::getpid() << std::flush;
+
+    if (::unshare(CLONE_NEWNET | CLONE_NEWNS) != 0) throw std::runtime_error("unshare: not root?");
+    ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+    if (::mount("bpf", (dir_ / "bpf").c_str(), "bpf", 0, nullptr) != 0) {
+        throw std::runtime_error("cannot mount bpffs");
+    }
+    ::mount("tmpfs", "/run", "tmpfs", 0, "mode=755");
+    fs::create_directories("/run/netns");
+    shell("ip link set lo up");
+}
+
+void Node::join_outside() {
+    shell(
+        "ip netns add outside; "
+        "ip link add ext0 type veth peer name eth0 netns outside; "
+        "ip addr add 192.0.2.1/24 dev ext0; ip addr add 2001:db8::1/64 dev ext0 nodad; "
+        "ip link set ext0 up; "
+        "ip -n outside link set lo up; ip -n outside addr add 192.0.2.2/24 dev eth0; "
+        "ip -n outside addr add 2001:db8::2/64 dev eth0 nodad; ip -n outside link set eth0 up; "
+        "ip route add default via 192.0.2.2; ip -6 route add default via 2001:db8::2");
+    outside_server_ = Process::start({WEIR_SHOP, "serve", "--name", "outside", "--port", "8080"},
+                                     dir_ / "log/outside", outside());
+}
+
+std::vector<std::string> Node::agent_argv(const std::vector<std::string>& more) const {
+    std::vector<std::string> argv = {WEIR_AGENT,
+                                     "--source=file:" + (dir_ / "objects").string(),
+                                     "--node-name=node-1",
+                                     "--run-dir=" + (dir_ / "run").string(),
+                                     "--bpffs=" + (dir_ / "bpf").string(),
+                                     "--cgroup-root=" + cgroup_,
+                                     "--devices=ext0",
+                                     "--socket-hooks=" + options_.socket_hooks,
+                                     "--service-cidrs=10.96.0.0/16,fd00:10:96::/112",
+                                     "--metrics-address=127.0.0.1:9470",
+                                     "--log-level=debug"};
+    argv.insert(argv.end(), options_.agent_flags.begin(), options_.agent_flags.end());
+    argv.insert(argv.end(), more.begin(), more.end());
+    return argv;
+}
+
+bool Node::start_agent(const std::vector<std::string>& more_flags) {
+    agent_ = Process::start(agent_argv(more_flags), dir_ / "log/agent", {"", cgroup_ + "/host"});
+    const bool ready =
+        eventually([&] { return !agent_->running() || weir({"status", "--ready"}).ok(); },
+                   std::chrono::seconds(30));
+    if (ready && agent_->running()) return true;
+    std::cerr << "agent is not ready: " << weir({"status"}).describe() << "\n" << agent_log();
+    return false;
+}
+
+void Node::stop_agent(int signal) {
+    if (!agent_) return;
+    agent_->send(signal);
+    if (!agent_->wait(std::chrono::seconds(10))) {
+        ADD_FAILURE() << "the agent does not stop within 10 s of signal " << signal;
+    }
+    agent_.reset();
+}
+
+void Node::apply(const std::string& file, std::string_view yaml) const {
+    const auto written = write_file_atomic(dir_ / "objects" / file, yaml);
+    ASSERT_TRUE(written.has_value()) << written.error().message();
+}
+
+void Node::remove(const std::string& file) const {
+    fs::remove(dir_ / "objects" / file);
+}
+
+Node::Pod& Node::run_pod(const std::string& name, const std::vector<std::string>& labels,
+                         const std::vector<std::string>& command, const std::string& ready_when) {
+    const auto pid_file = dir_ / ("pid-" + name);
+    fs::remove(pid_file);
+    std::vector<std::string> argv = {WEIR_CLI,
+                                     "--run-dir=" + (dir_ / "run").string(),
+                                     "run",
+                                     "--name=" + name,
+                                     "-n",
+                                     "shop",
+                                     "--cgroup-root=" + cgroup_,
+                                     "--ready-when=" + ready_when};
+    for (const auto& label : labels) {
+        argv.emplace_back("-l");
+        argv.push_back(label);
+    }
+    for (const auto* word : {"--", "sh", "-c", "echo $$ >\"$0\"; exec \"$@\""})
+        argv.emplace_back(word);
+    argv.push_back(pid_file);
+    argv.insert(argv.end(), command.begin(), command.end());
+    pods_.push_back(
+        {name, "", "", {}, Process::start(argv, dir_ / "log" / name, {"", cgroup_ + "/host"})});
+    auto& pod = pods_.back();
+    const auto manifest = dir_ / "run/pods.d" / ("shop_" + name + ".json");
+    const bool up = eventually([&] {
+        std::error_code error;
+        const auto parsed = json::parse(slurp(manifest), error);
+        if (error || command_pid(pid_file) == 0) return !pod.process.running();
+        const auto& status = parsed.at("status").as_object();
+        for (const auto& ip : status.at("podIPs").as_array()) {
+            const std::string text(ip.at("ip").as_string());
+            (text.find(':') == std::string::npos ? pod.v4 : pod.v6) = text;
+        }
+        for (const auto& condition : status.at("conditions").as_array()) {
+            if (condition.at("type") == "Ready") return condition.at("status") == "True";
+        }
+        return false;
+    });
+    const pid_t pid = command_pid(pid_file);
+    pod.place = {"/proc/" + std::to_string(pid) + "/ns/net", cgroup_of(pid, cgroup2_mount())};
+    if (!up || !pod.process.running() || pid == 0) {
+        ADD_FAILURE() << "pod " << name << " did not start: " << slurp(dir_ / "log" / name);
+    }
+    return pod;
+}
+
+Node::Pod& Node::run_server(const std::string& name, const std::string& app,
+                            const std::vector<std::string>& more) {
+    std::vector<std::string> command = {WEIR_SHOP, "serve", "--name", name};
+    command.insert(command.end(), more.begin(), more.end());
+    return run_pod(name, {"app=" + app}, command, "tcp:8080");
+}
+
+Node::Pod& Node::run_client(const std::string& name) {
+    return run_pod(name, {"app=" + name}, {"sleep", "infinity"});
+}
+
+void Node::stop_pod(Pod& pod, int signal) {
+    pod.process.send(signal);
+    if (!pod.process.wait(std::chrono::seconds(10))) {
+        ADD_FAILURE() << "pod " << pod.name << " does not end";
+    }
+}
+
+Outcome Node::weir(std::vector<std::string> arguments) const {
+    std::vector<std::string> argv = {WEIR_CLI, "--run-dir=" + (dir_ / "run").string(),
+                                     "--bpffs=" + (dir_ / "bpf").string()};
+    argv.insert(argv.end(), arguments.begin(), arguments.end());
+    return run(argv);
+}
+
+std::string Node::weir_ok(std::vector<std::string> arguments) const {
+    const auto outcome = weir(std::move(arguments));
+    EXPECT_TRUE(outcome.ok()) << outcome.describe();
+    return outcome.out;
+}
+
+uint64_t Node::drops(const std::string& reason) const {
+    const auto parsed = json::parse(weir_ok({"drops", "-o", "json"}));
+    uint64_t sum = 0;
+    for (const auto& row : parsed.at("items").as_array()) {
+        if (row.at("reason").as_string() == reason) sum += row.at("packets").to_number<uint64_t>();
+    }
+    return sum;
+}
+
+std::string Node::agent_log() const {
+    return slurp(dir_ / "log/agent");
+}
+
+std::string Node::service_yaml(const std::string& name, const std::string& v4,
+                               const std::string& v6, const std::string& more) {
+    return fmt::format(R"(apiVersion: v1
+kind: Service
+metadata: {{name: {0}, namespace: shop}}
+spec:
+  clusterIP: {1}
+  clusterIPs: ["{1}", "{2}"]
+  ipFamilies: [IPv4, IPv6]
+  selector: {{app: {0}}}
+  ports:
+  - {{name: http, port: 80, targetPort: 8080, protocol: TCP}}
+  - {{name: echo, port: 80, targetPort: 8080, protocol: UDP}}
+{3})",
+                       name, v4, v6, more);
+}
+
+}  // namespace weir::test

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <list>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "netns/process.h"
+
+namespace weir::test {
+
+struct NodeOptions {
+    std::string socket_hooks = "all";
+    std::vector<std::string> agent_flags;
+};
+
+/// A whole node for one test: this process moves into network and mount namespaces and a cgroup of
+/// its own, which from then on are "the host"; the real agent, CLI and plugin run there. A second
+/// namespace, joined by a veth ("ext0"), is the outside world. Everything goes with the process.
+///
+/// Addresses: host 192.0.2.1 and 2001:db8::1, outside 192.0.2.2 and 2001:db8::2; pods from
+/// 10.244.0.0/24 and fd00:10:244::/64; ClusterIPs in 10.96.0.0/16 and fd00:10:96::/112.
+class Node {
+  public:
+    explicit Node(const NodeOptions& options = {});
+    Node(const Node&) = delete;
+    Node& operator=(const Node&) = delete;
+    ~Node();
+
+    struct Pod {
+        std::string name;
+        std::string v4;
+        std::string v6;
+        Place place;
+        Process process;  ///< `weir run`
+        /// v4 or v6 by the argument 4 or 6.
+        [[nodiscard]] const std::string& ip(int family) const { return family == 4 ? v4 : v6; }
+    };
+
+    /// Starts the agent and waits until it is ready; false (and the log printed) if it is not.
+    bool start_agent(const std::vector<std::string>& more_flags = {});
+    void stop_agent(int signal);
+    [[nodiscard]] bool agent_running() { return agent_ && agent_->running(); }
+
+    /// Writes objects/<file>, replacing it whole.
+    void apply(const std::string& file, std::string_view yaml) const;
+    void remove(const std::string& file) const;
+
+    /// `weir run` of `command`; waits until the Pod is ready and its addresses are known.
+    Pod& run_pod(const std::string& name, const std::vector<std::string>& labels,
+                 const std::vector<std::string>& command, const std::string& ready_when = "none");
+    /// A shop server on 8080 (TCP and UDP).
+    Pod& run_server(const std::string& name, const std::string& app,
+                    const std::vector<std::string>& more = {});
+    /// A pod that only waits: a place for clients.
+    Pod& run_client(const std::string& name);
+    /// SIGTERM to the pod; waits for its end.
+    void stop_pod(Pod& pod, int signal = 15);
+
+    [[nodiscard]] Place host() const { return {"", cgroup_}; }
+    [[nodiscard]] Place outside() const { return {"/run/netns/outside", ""}; }
+
+    /// `weir ARGUMENTS…` against this node.
+    Outcome weir(std::vector<std::string> arguments) const;
+    /// Its standard output; fails the test if the status is not 0.
+    std::string weir_ok(std::vector<std::string> arguments) const;
+    /// Dropped packets by reason label, from `weir drops -o json`.
+    [[nodiscard]] uint64_t drops(const std::string& reason) const;
+
+    [[nodiscard]] const std::filesystem::path& dir() const { return dir_; }
+    [[nodiscard]] std::string agent_log() const;
+
+    /// The Service "shop/NAME" with these ClusterIPs, selecting app=NAME, port 80 -> 8080 on TCP
+    /// and UDP; `more` is added to its spec (indented by two).
+    static std::string service_yaml(const std::string& name, const std::string& v4,
+                                    const std::string& v6, const std::string& more = "");
+
+  private:
+    void enter_host();
+    void join_outside();
+    std::vector<std::string> agent_argv(const std::vector<std::string>& more) const;
+
+    NodeOptions options_;
+    std::filesystem::path dir_;
+    std::string cgroup_;
+    std::optional<Process> agent_;
+    std::optional<Process> outside_server_;
+    std::list<Pod> pods_;
+};
+
+}  // namespace weir::test
