@@ -260,10 +260,27 @@ Result<PodLink> PodLinks::create(const NetNs& ns, const PodLinkSpec& spec,
 
 Result<void> PodLinks::repair_host(const PodLinkSpec& spec, PodPrograms programs) const {
     Socket host = WEIR_TRY(Socket::open());
-    const auto link =
-        WEIR_TRY(find_link(host, get_link_by_alt_name(alt_name(spec.container_id, spec.ifname))));
-    const uint32_t ifindex = link ? link->ifindex : WEIR_TRY(host.ifindex(spec.host_ifname));
-    auto requests = host_requests(ifindex, spec, programs);
+    const auto link = WEIR_TRY(find_link(host, get_link(spec.host_ifname)));
+    if (!link || !link->is_ours()) {
+        return fail(Errc::kNotFound, "interface {} is gone", spec.host_ifname);
+    }
+    const auto holder = attachment_of(*link);
+    if (holder && alt_name(holder->container_id, holder->ifname) !=
+                      alt_name(spec.container_id, spec.ifname)) {
+        return fail(Errc::kNotFound, "interface {} is now that of container {}", spec.host_ifname,
+                    holder->container_id);
+    }
+    const uint32_t ifindex = link->ifindex;
+    std::vector<Message> requests;
+    if (link->mac != spec.host_mac) {
+        // Only then: it makes the kernel drop the neighbours, which come back below.
+        LinkChange change;
+        change.mac = spec.host_mac;
+        requests.push_back(set_link(ifindex, change, "set the address of " + spec.host_ifname));
+    }
+    for (Message& request : host_requests(ifindex, spec, programs)) {
+        requests.push_back(std::move(request));
+    }
     const auto answers = WEIR_TRY(host.exchange(requests));
     for (const Answer& answer : answers) {
         // What may only be added once says so.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <thread>
+#include <array>
+#include <cstring>
+#include <vector>
 
 #include <arpa/inet.h>
 #include <linux/bpf.h>
@@ -184,6 +186,19 @@ class RedirectTest : public HostLinkTest {
                                    insn(0x95, 0, 0)});
     }
 
+    static Result<void> send_from(const std::string& source) {
+        const Fd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+        sockaddr_in from{.sin_family = AF_INET};
+        ::inet_pton(AF_INET, source.c_str(), &from.sin_addr);
+        sockaddr_in to{.sin_family = AF_INET, .sin_port = htons(9999)};
+        ::inet_pton(AF_INET, "192.0.2.2", &to.sin_addr);
+        if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&from), sizeof from) != 0 ||
+            ::sendto(fd.get(), "x", 1, 0, reinterpret_cast<sockaddr*>(&to), sizeof to) != 1) {
+            return fail_errno(errno, "send from {}", source);
+        }
+        return {};
+    }
+
     /// Replies of Services as the kernel meets them: whatever a pod sends is put into weir0.
     bool accepted(const std::string& source) {
         const HostLinkState state = ensure();
@@ -198,7 +213,7 @@ class RedirectTest : public HostLinkTest {
         sockaddr_in local{.sin_family = AF_INET, .sin_port = htons(9999)};
         EXPECT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&local), sizeof local), 0);
         ns.sh("ip addr add " + source + "/32 dev lo");
-        ns.sh("echo hello | nc -u -s " + source + " -w0 192.0.2.2 9999 || true");
+        EXPECT_TRUE(threads().run_in(ns.open(), [&source] { return send_from(source); }));
         char byte = 0;
         const timeval patience{.tv_usec = 300000};
         ::setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
@@ -243,6 +258,56 @@ TEST_F(RedirectTest, WithoutTheSettingsTheKernelRefuses) {
     EXPECT_NE(sh("nstat -az TcpExtIPReversePathFilter | tail -1 | tr -s \" \" | cut -d\" \" -f2"),
               "0\n");
     EXPECT_GT(state.ifindex, 0U);
+}
+
+// ---- where bpf_fib_lookup() looks from ----
+
+/// What bpf_fib_lookup() answers for a packet from device `ifindex` to an address.
+int fib_lookup(uint32_t ifindex, const IpAddress& to) {
+    bpf_fib_lookup params{};
+    params.family = to.is_v4() ? AF_INET : AF_INET6;
+    params.ifindex = ifindex;
+    if (to.is_v4()) params.ipv4_dst = htonl(to.low32());
+    if (!to.is_v4()) std::memcpy(params.ipv6_dst, to.bytes().data(), 16);
+    const auto* words = reinterpret_cast<const uint64_t*>(&params);
+    const auto insn = [](uint8_t code, uint8_t dst, uint8_t src, int16_t offset, int32_t imm) {
+        return uint64_t{code} | uint64_t{dst} << 8 | uint64_t{src} << 12 |
+               uint64_t{static_cast<uint16_t>(offset)} << 16 |
+               uint64_t{static_cast<uint32_t>(imm)} << 32;
+    };
+    std::vector<uint64_t> program;
+    for (int i = 0; i < 8; i++) {  // params to the stack
+        program.push_back(insn(0x18, 3, 0, 0, static_cast<int32_t>(words[i])));
+        program.push_back(insn(0, 0, 0, 0, static_cast<int32_t>(words[i] >> 32)));
+        program.push_back(insn(0x7b, 10, 3, static_cast<int16_t>(-64 + i * 8), 0));
+    }
+    program.push_back(insn(0xbf, 2, 10, 0, 0));
+    program.push_back(insn(0x07, 2, 0, 0, -64));
+    program.push_back(insn(0xb7, 3, 0, 0, 64));
+    program.push_back(insn(0xb7, 4, 0, 0, 0));
+    program.push_back(insn(0x85, 0, 0, 0, BPF_FUNC_fib_lookup));
+    program.push_back(insn(0x95, 0, 0, 0, 0));
+    const Fd fd = test::load_program(program);
+    std::array<uint8_t, 64> packet{};
+    bpf_attr attr{};
+    attr.test.prog_fd = static_cast<uint32_t>(fd.get());
+    attr.test.data_in = reinterpret_cast<uintptr_t>(packet.data());
+    attr.test.data_size_in = packet.size();
+    EXPECT_EQ(::syscall(__NR_bpf, BPF_PROG_TEST_RUN, &attr, sizeof attr), 0);
+    return static_cast<int>(attr.test.retval);
+}
+
+TEST_F(HostLinkTest, RoutesAreLookedUpFromWeir0WithoutForwardingAnywhereElse) {
+    const uint32_t weir0 = ensure().ifindex;
+    sh("ip link add up0 type veth peer name up1; ip link set up0 up; ip link set up1 up; "
+       "ip addr add 192.0.2.1/24 dev up0; ip addr add 2001:db8::1/64 dev up0 nodad");
+    const uint32_t up0 = *Socket::open()->ifindex("up0");
+    // Neighbours are unknown here: that far a lookup comes only with forwarding on its device.
+    for (const char* to : {"192.0.2.9", "2001:db8::9"}) {
+        EXPECT_EQ(fib_lookup(weir0, *IpAddress::parse(to)), BPF_FIB_LKUP_RET_NO_NEIGH) << to;
+        EXPECT_EQ(fib_lookup(up0, *IpAddress::parse(to)), BPF_FIB_LKUP_RET_FWD_DISABLED) << to;
+    }
+    EXPECT_EQ(fib_lookup(weir0, *IpAddress::parse("10.244.1.77")), BPF_FIB_LKUP_RET_UNREACHABLE);
 }
 
 // ---- IPv6 forwarding without losing routers learnt from advertisements ----
