@@ -38,6 +38,33 @@ struct weir_ct_key6 {
 };
 WEIR_ABI_KEY(struct weir_ct_key6, 40);
 
+static inline __u32 weir_ct_mix(__u32 hash, __u32 word)
+{
+	hash = (hash ^ word) * 0x9e3779b1u;
+	return hash ^ hash >> 15;
+}
+
+/* Of a key; chooses the shard and is the check word of the entry. */
+static inline __u32 weir_ct_hash4(const struct weir_ct_key4 *key)
+{
+	__u32 hash = weir_ct_mix(key->proto, key->addr[0]);
+
+	hash = weir_ct_mix(hash, key->addr[1]);
+	return weir_ct_mix(hash, (__u32)key->port[0] << 16 | key->port[1]);
+}
+
+static inline __u32 weir_ct_hash6(const struct weir_ct_key6 *key)
+{
+	__u32 hash = key->proto;
+
+	for (int i = 0; i < 4; i++)
+		hash = weir_ct_mix(weir_ct_mix(hash, key->addr[0].w[i]), key->addr[1].w[i]);
+	return weir_ct_mix(hash, (__u32)key->port[0] << 16 | key->port[1]);
+}
+
+/* Element of weir_ct4 / weir_ct6 that holds keys of this hash: its highest six bits. */
+#define WEIR_CT_SHARD(hash) ((hash) >> 26)
+
 enum weir_ct_flags {
 	WEIR_CT_ORIG_SECOND = 1 << 0,	/* the originator is the key's second end */
 	WEIR_CT_REWRITE_ORIG = 1 << 1,	/* nat_* applies to packets of the original direction */
@@ -76,7 +103,8 @@ struct weir_ct {
 	__u32 ifindex; /* external device of WEIR_CT_FROM_OUTSIDE, or of the masqueraded way out */
 	__u32 created; /* tick */
 	struct weir_ct_verdict verdict[2];
-	__u32 spare[10];
+	__u32 check; /* weir_ct_hash of the key: tells an element recycled under a reader */
+	__u32 spare[9];
 };
 WEIR_ABI_VALUE(struct weir_ct, 128);
 

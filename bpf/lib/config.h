@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The configuration of this load: read-only data, set by the loader between open and load. */
+#ifndef WEIR_LIB_CONFIG_H
+#define WEIR_LIB_CONFIG_H
+
+#include "weir/config.h"
+
+const volatile struct weir_config cfg = {};
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Service lookup and backend selection: the one function that every hook uses. It reads tables
+ * only and touches neither packet nor socket. The rules that make it safe against a writer are in
+ * weir/lb.h.
+ */
+#ifndef WEIR_LIB_LB_H
+#define WEIR_LIB_LB_H
+
+#include "addr.h"
+#include "config.h"
+#include "count.h"
+#include "maps.h"
+
+enum lb_verdict {
+	LB_MISS = 0,	     /* no Service has this address and port */
+	LB_FOUND = 1,	     /* lb_choice is filled */
+	LB_NO_ENDPOINT = 2,  /* refuse: no usable endpoint anywhere */
+	LB_NO_LOCAL = 3,     /* drop: policy Local, and the usable endpoints are elsewhere */
+	LB_RACE = 4,	     /* drop: the tables changed twice under the lookup */
+	LB_SOURCE_RANGE = 5, /* drop: the client may not use this load-balancer address */
+};
+
+struct lb_choice {
+	struct weir_addr addr; /* of the backend */
+	__be16 port;
+	__u16 pad;
+	__u32 service; /* index; set from LB_NO_ENDPOINT on, too */
+	__u32 backend;
+	__u32 vip_flags;	  /* enum weir_vip_flags */
+	__u32 service_flags;	  /* enum weir_service_flags */
+	__u32 service_generation; /* to notice that the index was given away */
+};
+
+/*
+ * A vips element by key, checked against recycling: the element found may have become another
+ * key's before its value was read.
+ */
+static __always_inline bool vip_find(const struct weir_vip_key *key, struct weir_vip *out,
+				     bool *torn)
+{
+	for (int try = 0; try < 2; try++) {
+		struct weir_vip *vip = bpf_map_lookup_elem(&weir_vips, key);
+
+		if (!vip)
+			return false;
+		*out = *(volatile struct weir_vip *)vip;
+		if (out->check == weir_vip_check(key, out->service, out->flags))
+			return true;
+		count(SERVICE_RETRY);
+	}
+	*torn = true;
+	return false;
+}
+
+/* Is the address a ClusterIP (of whatever port)? Asked only once an exact lookup has missed. */
+static __always_inline bool vip_is_cluster_ip(const struct weir_addr *addr)
+{
+	struct weir_vip_key key = {.addr = *addr, .scope = WEIR_VIP_SERVICE};
+
+	return bpf_map_lookup_elem(&weir_vips, &key);
+}
+
+/* May this address and port be a NodePort of this host? */
+static __always_inline bool nodeport_candidate(const struct weir_addr *addr, __be16 port)
+{
+	__u16 number = bpf_ntohs(port);
+	__u32 *flags;
+
+	if (number < cfg.nodeport_min || number > cfg.nodeport_max)
+		return false;
+	flags = bpf_map_lookup_elem(&weir_node_addrs, addr);
+	return flags && (*flags & WEIR_NODE_ADDR_NODEPORT);
+}
+
+static __always_inline enum weir_extent_scope lb_scope(__u32 vip_flags, __u32 service_flags,
+						       bool near)
+{
+	__u32 policy =
+		vip_flags & WEIR_VIP_EXTERNAL ? WEIR_SVC_EXTERNAL_LOCAL : WEIR_SVC_INTERNAL_LOCAL;
+
+	/* External traffic that starts on this node is load-balanced as if it were internal. */
+	if (vip_flags & WEIR_VIP_EXTERNAL && near)
+		return WEIR_SCOPE_CLUSTER;
+	return service_flags & policy ? WEIR_SCOPE_LOCAL : WEIR_SCOPE_CLUSTER;
+}
+
+/* One slot of an extent, at random. LB_RACE: the slot is another extent's by now. */
+static __always_inline enum lb_verdict lb_pick(__u64 extent, struct lb_choice *choice)
+{
+	__u64 random = bpf_get_prandom_u32();
+	__u32 index = WEIR_EXTENT_FIRST(extent) + (__u32)(random * WEIR_EXTENT_COUNT(extent) >> 32);
+	struct weir_slot *slot = bpf_map_lookup_elem(&weir_slots, &index);
+	struct weir_backend *backend;
+	__u64 word;
+
+	if (!slot)
+		return LB_RACE;
+	word = *(volatile __u64 *)slot; /* backend and tag at once */
+	if ((word >> 32) != WEIR_EXTENT_TAG(extent))
+		return LB_RACE;
+	choice->backend = (__u32)word;
+	backend = bpf_map_lookup_elem(&weir_backends, &choice->backend);
+	if (!backend || !choice->backend || backend->state == WEIR_BACKEND_FREE)
+		return LB_RACE;
+	choice->addr = backend->addr;
+	choice->port = backend->port;
+	return LB_FOUND;
+}
+
+static __always_inline enum lb_verdict lb_select(bool near, struct lb_choice *choice)
+{
+	struct weir_service *service = bpf_map_lookup_elem(&weir_services, &choice->service);
+	__u64 extent;
+
+	if (!service || !choice->service)
+		return LB_RACE;
+	for (int try = 0; try < 2; try++) {
+		choice->service_flags = *(volatile __u32 *)&service->flags;
+		choice->service_generation = service->generation;
+		extent =
+			*(volatile __u64 *)&service
+				 ->extent[lb_scope(choice->vip_flags, choice->service_flags, near)];
+		if (!WEIR_EXTENT_COUNT(extent))
+			return choice->service_flags & WEIR_SVC_ANY_ENDPOINT ? LB_NO_LOCAL
+									     : LB_NO_ENDPOINT;
+		if (lb_pick(extent, choice) == LB_FOUND)
+			return LB_FOUND;
+		count(SERVICE_RETRY);
+	}
+	return LB_RACE;
+}
+
+/*
+ * The Service behind (addr, port, proto), and a backend of it. `near`: the client is a pod of this
+ * node or the host itself. Service addresses come before NodePorts.
+ */
+static __noinline enum lb_verdict lb_lookup(const struct weir_addr *addr, __be16 port, __u8 proto,
+					    bool near, struct lb_choice *choice)
+{
+	struct weir_vip_key key = {
+		.addr = *addr, .port = port, .proto = proto, .scope = WEIR_VIP_SERVICE};
+	struct weir_vip vip;
+	bool torn = false, found = vip_find(&key, &vip, &torn);
+
+	if (!found && !torn && nodeport_candidate(addr, port)) {
+		key.scope = WEIR_VIP_NODEPORT;
+		if (key.addr.w[2] == WEIR_V4_PREFIX && !key.addr.w[1] && !key.addr.w[0])
+			key.addr.w[3] = 0;
+		else
+			__builtin_memset(&key.addr, 0, sizeof(key.addr));
+		found = vip_find(&key, &vip, &torn);
+	}
+	if (!found)
+		return torn ? LB_RACE : LB_MISS;
+	choice->service = vip.service;
+	choice->vip_flags = vip.flags;
+	/*
+	 * There is no table of ranges yet: an address that has ranges admits nobody rather than
+	 * everybody.
+	 */
+	if (vip.flags & WEIR_VIP_SOURCE_RANGES)
+		return LB_SOURCE_RANGE;
+	return lb_select(near, choice);
+}
+
+#endif

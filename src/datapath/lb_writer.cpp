@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "datapath/lb_writer.h"
+
+#include <cstddef>
+#include <cstring>
+#include <vector>
+
+namespace weir::datapath {
+namespace {
+
+using namespace weir::model;
+
+/// One write to the kernel's tables, by kind.
+struct Apply {
+    const Tables& tables;
+
+    Result<void> operator()(const VipPut& write) const {
+        return tables.vips.put(write.key, write.value);
+    }
+    Result<void> operator()(const VipErase& write) const {
+        WEIR_TRY(tables.vips.erase(write.key));
+        return {};
+    }
+    Result<void> operator()(const ServicePut& write) const {
+        return tables.services.put(write.index, write.value);
+    }
+    Result<void> operator()(const ServiceStore& write) const {
+        return tables.services.store64(write.index, size_t{write.word} * 8, write.value);
+    }
+    // A slot is one word, so that a reader sees the old backend and tag or the new ones.
+    Result<void> operator()(const SlotsPut& write) const {
+        static_assert(sizeof(weir_slot) == sizeof(uint64_t));
+        for (size_t i = 0; i < write.backends.size(); ++i) {
+            const weir_slot slot{.backend = write.backends[i], .tag = write.tag};
+            uint64_t word = 0;
+            std::memcpy(&word, &slot, sizeof word);
+            WEIR_CHECK(tables.slots.store64(write.first + static_cast<uint32_t>(i), 0, word));
+        }
+        return {};
+    }
+    // The word that holds `state` is stored last and orders the others before it.
+    Result<void> operator()(const BackendPut& write) const {
+        weir_backend free = write.value;
+        free.state = WEIR_BACKEND_FREE;
+        WEIR_CHECK(tables.backends.put(write.id, free));
+        return store_state_word(write.id, write.value);
+    }
+    Result<void> operator()(const BackendState& write) const {
+        weir_backend value = WEIR_TRY(tables.backends.get(write.id));
+        value.state = write.state;
+        return store_state_word(write.id, value);
+    }
+
+  private:
+    [[nodiscard]] Result<void> store_state_word(uint32_t id, const weir_backend& value) const {
+        constexpr size_t kOffset = offsetof(weir_backend, state) / 8 * 8;
+        uint64_t word = 0;
+        std::memcpy(&word, reinterpret_cast<const std::byte*>(&value) + kOffset, sizeof word);
+        return tables.backends.store64(id, kOffset, word);
+    }
+};
+
+template <typename Value>
+Result<std::vector<Value>> copy_array(const ArrayMap<Value>& array) {
+    std::vector<Value> values(array.size());
+    for (uint32_t i = 0; i < array.size(); ++i)
+        values[i] = WEIR_TRY(array.get(i));
+    return values;
+}
+
+}  // namespace
+
+Result<void> LbWriter::apply(std::span<const LbWrite> writes) const {
+    for (const LbWrite& write : writes)
+        WEIR_CHECK(std::visit(Apply{*tables_}, write));
+    return {};
+}
+
+Result<void> LbWriter::commit(const LbTransaction& transaction,
+                              std::function<void(GraceToken, const Result<void>&)> elapsed) const {
+    WEIR_CHECK(apply(transaction.writes));
+    if (transaction.grace == 0) return {};
+    grace_->after([token = transaction.grace, elapsed = std::move(elapsed)](
+                      const Result<void>& waited) { elapsed(token, waited); });
+    return {};
+}
+
+Result<LbImage> LbWriter::read() const {
+    return LbImage{.vips = WEIR_TRY(tables_->vips.all()),
+                   .services = WEIR_TRY(copy_array(tables_->services)),
+                   .slots = WEIR_TRY(copy_array(tables_->slots)),
+                   .backends = WEIR_TRY(copy_array(tables_->backends))};
+}
+
+}  // namespace weir::datapath

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "datapath/reader.h"
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+
+#include "datapath/conntrack_decode.h"
+#include "datapath/programs.h"
+#include "weir/limits.h"
+#include "weir/maps.h"
+
+namespace weir::datapath {
+namespace {
+
+/// Walks all shards of an outer map. A shard is opened by id, for which reading is enough.
+Result<void> for_each_shard(const RawMap& outer,
+                            const std::function<Result<bool>(const RawMap&)>& visit) {
+    for (uint32_t shard = 0; shard < outer.info().max_entries; ++shard) {
+        uint32_t id = 0;
+        if (!WEIR_TRY(outer.find(&shard, &id))) continue;
+        LIBBPF_OPTS(bpf_get_fd_by_id_opts, opts, .open_flags = BPF_F_RDONLY);
+        const int fd = bpf_map_get_fd_by_id_opts(id, &opts);
+        if (fd < 0) return fail_errno(-fd, "map {}: open shard {}", outer.info().name, shard);
+        const auto map = WEIR_TRY(RawMap::from(Fd(fd)));
+        if (!WEIR_TRY(visit(map))) return {};
+    }
+    return {};
+}
+
+/// False: the visitor wants no more.
+Result<bool> visit_flows(const RawMap& map, bool established,
+                         const std::function<bool(const TrackedFlow&)>& visit) {
+    const uint32_t now = current_tick();
+    bool more = true;
+    WEIR_CHECK(map.for_each([&](const void* key, const void* value) {
+        weir_ct entry;
+        std::memcpy(&entry, value, sizeof entry);
+        if (static_cast<int32_t>(entry.expires - now) <= 0) return true;
+        more = visit(decode_flow(key, map.info().key_size, entry, established));
+        return more;
+    }));
+    return more;
+}
+
+template <typename Value, typename Used>
+Result<uint64_t> count_used(const ArrayMap<Value>& array, Used&& used) {
+    uint64_t n = 0;
+    for (uint32_t i = 1; i < array.size(); ++i)
+        n += used(WEIR_TRY(array.get(i))) ? 1 : 0;
+    return n;
+}
+
+bool in_use(const weir_service& service) {
+    return (service.flags & WEIR_SVC_IN_USE) != 0;
+}
+bool in_use(const weir_backend& backend) {
+    return backend.state != WEIR_BACKEND_FREE;
+}
+bool in_use(const weir_endpoint& endpoint) {
+    return (endpoint.flags & WEIR_EP_IN_USE) != 0;
+}
+bool in_use(const weir_slot& slot) {
+    return slot.backend != 0;
+}
+
+bool is_table(uint32_t type) {
+    return type == BPF_MAP_TYPE_HASH || type == BPF_MAP_TYPE_LRU_HASH ||
+           type == BPF_MAP_TYPE_LPM_TRIE;
+}
+
+constexpr std::array kMapNames = {
+#define WEIR_MAP_NAME(name, text) std::string_view(#name),
+    WEIR_MAP_LIST(WEIR_MAP_NAME)
+#undef WEIR_MAP_NAME
+};
+
+}  // namespace
+
+uint32_t current_tick() {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    const auto ns =
+        static_cast<uint64_t>(now.tv_sec) * 1'000'000'000ULL + static_cast<uint64_t>(now.tv_nsec);
+    return static_cast<uint32_t>(ns >> WEIR_TICK_SHIFT);
+}
+
+Result<Reader> Reader::open(const PinDir& pins) {
+    auto tables = Tables::open_read_only(pins);
+    if (tables) return Reader(pins, std::move(*tables));
+    if (tables.error().code() != Errc::kNotFound) return Failure(std::move(tables).error());
+    return fail(Errc::kNotFound,
+                "no tables are pinned below {}: no agent has run here since boot or cleanup; start "
+                "weir-agent",
+                pins.root().string());
+}
+
+Result<void> Reader::flows(const std::function<bool(const TrackedFlow&)>& visit) const {
+    for (const char* name : {"weir_ct4", "weir_ct6"}) {
+        const auto outer = WEIR_TRY(open_pinned_map(pins_, name, true));
+        bool more = true;
+        WEIR_CHECK(for_each_shard(outer, [&](const RawMap& shard) -> Result<bool> {
+            more = WEIR_TRY(visit_flows(shard, true, visit));
+            return more;
+        }));
+        if (!more) return {};
+    }
+    for (const char* name : {"weir_half4", "weir_half6"}) {
+        const auto half = WEIR_TRY(open_pinned_map(pins_, name, true));
+        if (!WEIR_TRY(visit_flows(half, false, visit))) return {};
+    }
+    return {};
+}
+
+Result<std::vector<std::pair<weir_vip_key, weir_vip>>> Reader::vips() const {
+    return tables_.vips.all();
+}
+
+Result<std::vector<IndexedService>> Reader::services() const {
+    std::vector<IndexedService> found;
+    for (uint32_t i = 1; i < tables_.services.size(); ++i) {
+        const weir_service service = WEIR_TRY(tables_.services.get(i));
+        if (in_use(service)) found.push_back({i, service});
+    }
+    return found;
+}
+
+Result<std::vector<uint32_t>> Reader::backends_of(const weir_service& service,
+                                                  weir_extent_scope scope) const {
+    const uint64_t extent = service.extent[scope];
+    std::vector<uint32_t> ids;
+    for (uint32_t i = 0; i < WEIR_EXTENT_COUNT(extent); ++i) {
+        const weir_slot slot = WEIR_TRY(tables_.slots.get(WEIR_EXTENT_FIRST(extent) + i));
+        if (slot.tag == WEIR_EXTENT_TAG(extent)) ids.push_back(slot.backend);
+    }
+    return ids;
+}
+
+Result<std::vector<IndexedBackend>> Reader::backends() const {
+    std::vector<IndexedBackend> found;
+    for (uint32_t id = 1; id < tables_.backends.size(); ++id) {
+        const weir_backend backend = WEIR_TRY(tables_.backends.get(id));
+        if (in_use(backend)) found.push_back({id, backend});
+    }
+    return found;
+}
+
+Result<std::vector<IndexedEndpoint>> Reader::endpoints() const {
+    std::vector<IndexedEndpoint> found;
+    for (uint32_t id = 1; id < tables_.endpoints.size(); ++id) {
+        const weir_endpoint endpoint = WEIR_TRY(tables_.endpoints.get(id));
+        if (in_use(endpoint)) found.push_back({id, endpoint});
+    }
+    return found;
+}
+
+Result<std::vector<DropCount>> Reader::drops() const {
+    std::vector<DropCount> found;
+    for (uint32_t reason = 0; reason < WEIR_DROP_REASONS; ++reason) {
+        for (uint32_t direction = 0; direction < WEIR_DIRECTIONS; ++direction) {
+            weir_count sum{};
+            for (const weir_count& cpu :
+                 WEIR_TRY(tables_.drops.get(reason * WEIR_DIRECTIONS + direction))) {
+                sum.packets += cpu.packets;
+                sum.bytes += cpu.bytes;
+            }
+            if (sum.packets == 0) continue;
+            found.push_back({static_cast<weir_drop_reason>(reason),
+                             static_cast<weir_direction>(direction), sum});
+        }
+    }
+    return found;
+}
+
+Result<std::array<uint64_t, WEIR_COUNTERS>> Reader::counters() const {
+    std::array<uint64_t, WEIR_COUNTERS> sums{};
+    for (uint32_t i = 0; i < WEIR_COUNTERS; ++i) {
+        for (const uint64_t cpu : WEIR_TRY(tables_.counters.get(i)))
+            sums[i] += cpu;
+    }
+    return sums;
+}
+
+Result<uint64_t> Reader::entries_of(const RawMap& map) const {
+    const std::string& name = map.info().name;
+    const auto used = [](const auto& value) { return in_use(value); };
+    if (name == "weir_services") return count_used(tables_.services, used);
+    if (name == "weir_slots") return count_used(tables_.slots, used);
+    if (name == "weir_backends") return count_used(tables_.backends, used);
+    if (name == "weir_endpoints") return count_used(tables_.endpoints, used);
+    if (is_table(map.info().type)) return WEIR_TRY(map.count());
+    if (map.info().type != BPF_MAP_TYPE_ARRAY_OF_MAPS) return uint64_t{map.info().max_entries};
+    uint64_t n = 0;
+    WEIR_CHECK(for_each_shard(map, [&](const RawMap& shard) -> Result<bool> {
+        n += WEIR_TRY(shard.count());
+        return true;
+    }));
+    return n;
+}
+
+Result<std::vector<TableUse>> Reader::table_use() const {
+    std::vector<TableUse> uses;
+    for (const std::string_view name : kMapNames) {
+        auto fd = open_pin(pins_.map(name), true);
+        // A program array cannot be opened for reading only, and its size is fixed.
+        if (!fd) continue;
+        const auto map = WEIR_TRY(RawMap::from(std::move(*fd)));
+        TableUse use{.name = std::string(name),
+                     .entries = WEIR_TRY(entries_of(map)),
+                     .capacity = map.info().max_entries,
+                     .memory = WEIR_TRY(deep_memory(map))};
+        if (map.info().type == BPF_MAP_TYPE_ARRAY_OF_MAPS) {
+            use.capacity = 0;
+            WEIR_CHECK(for_each_shard(map, [&](const RawMap& shard) -> Result<bool> {
+                use.capacity += shard.info().max_entries;
+                return true;
+            }));
+        }
+        uses.push_back(std::move(use));
+    }
+    return uses;
+}
+
+Result<weir_config> Reader::config() const {
+    const auto array = WEIR_TRY(open_pinned_map(pins_, "weir_progs", false));
+    const ProgramArray programs(array, pins_);
+    const uint32_t id = WEIR_TRY(programs.program_id(WEIR_HOOK_POD_FROM));
+    if (id == 0) return fail(Errc::kNotFound, "no programs are in force");
+    const int fd = bpf_prog_get_fd_by_id(id);
+    if (fd < 0) return fail_errno(-fd, "open the program in force");
+    const Fd program(fd);
+    return read_program_config(program.get());
+}
+
+}  // namespace weir::datapath
