@@ -47,7 +47,6 @@ mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 mount -t tmpfs shm /dev/shm
 mount -t tmpfs run /run
-mount -t tmpfs tmp /tmp
 mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 stty -F /dev/ttyS0 raw -echo
@@ -61,6 +60,7 @@ echo 1 >/proc/sys/net/core/bpf_jit_enable
 cd "$DIRECTORY" || cd /
 /bin/busybox sh /command.sh
 echo "$?" >/dev/ttyS1
+echo 0 >/proc/sys/kernel/printk # no farewell of the kernel in the command's output
 poweroff -f
 """
 
@@ -267,7 +267,7 @@ def boot(kernel, options, scratch):
                  "-m", str(options.memory), "-nodefaults", "-no-reboot", "-display", "none", "-net", "none",
                  "-serial", "stdio", "-serial", f"file:{scratch / 'status'}",
                  "-kernel", image, "-initrd", scratch / "initrd",
-                 "-append", "console=ttyS0 quiet loglevel=3 panic=-1 oops=panic mitigations=off"]
+                 "-append", "console=ttyS0 quiet loglevel=2 panic=-1 oops=panic mitigations=off"]
     started = time.monotonic()
     machine = subprocess.Popen(arguments, stdin=subprocess.DEVNULL)
     try:
