@@ -82,45 +82,48 @@ def apt(arguments, **options):
     return subprocess.run(arguments, text=True, capture_output=True, check=False, **options)
 
 
-def backports_options(cache):
-    """apt options of a private configuration with bookworm-backports; nothing in /etc changes."""
-    lists = cache / "apt"
-    for directory in (lists / "lists" / "partial", lists / "archives" / "partial"):
-        directory.mkdir(parents=True, exist_ok=True)
-    sources = lists / "sources.list"
-    sources.write_text("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
-                       "http://deb.debian.org/debian bookworm-backports main\n")
-    return ["-o", f"Dir::Etc::SourceList={sources}", "-o", "Dir::Etc::SourceParts=/dev/null",
-            "-o", f"Dir::State::Lists={lists / 'lists'}", "-o", f"Dir::Cache={lists}"]
+def private_options(cache):
+    """apt options of a configuration of our own, with fresh lists and backports; /etc stays as it is."""
+    directory = cache / "apt"
+    for part in ("lists/partial", "archives/partial"):
+        (directory / part).mkdir(parents=True, exist_ok=True)
+    signed = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
+    sources = directory / "sources.list"
+    sources.write_text("".join(f"deb {signed} http://deb.debian.org/{suite} main\n" for suite in (
+        "debian bookworm", "debian-security bookworm-security", "debian bookworm-backports")))
+    options = ["-o", f"Dir::Etc::SourceList={sources}", "-o", "Dir::Etc::SourceParts=/dev/null",
+               "-o", f"Dir::State::Lists={directory / 'lists'}", "-o", f"Dir::Cache={directory}"]
+    apt(["apt-get", *options, "update", "-q"])
+    return options
 
 
-def image_package(meta, options):
-    """The package with the image that the meta package depends on, or None."""
-    shown = apt(["apt-cache", *options, "depends", "--important", meta])
+def try_download(name, cache, options):
+    """The path of the fetched .deb, or the reason why there is none."""
+    shown = apt(["apt-cache", *options, "depends", "--important", KERNELS[name]])
     match = re.search(r"Depends: (linux-image-\S+)", shown.stdout)
-    return match.group(1) if match else None
-
-
-def download(name, cache):
-    """The .deb of a kernel, fetched once; from the host's package sources or, failing that, backports."""
-    found = sorted((cache / "deb").glob(f"linux-image-{name}.*-cloud-amd64_*.deb"))
-    if found:
-        return found[-1]
-    (cache / "deb").mkdir(parents=True, exist_ok=True)
-    options = []
-    package = image_package(KERNELS[name], options)
-    if not package:
-        options = backports_options(cache)
-        apt(["apt-get", *options, "update", "-q"])
-        package = image_package(KERNELS[name], options)
-    if not package:
-        raise NoKernel(f"apt knows no package {KERNELS[name]}, in backports neither; try apt-get update")
+    if not match:
+        return None, f"apt knows no package {KERNELS[name]}"
+    package = match.group(1)
     print(f"vm: fetching {package}", file=sys.stderr)
     got = apt(["apt-get", *options, "download", "-q", package], cwd=cache / "deb")
     found = sorted((cache / "deb").glob(f"{package}_*.deb"))
     if got.returncode != 0 or not found:
-        raise NoKernel(f"apt-get download {package}: {got.stderr.strip().splitlines()[-1:]}")
-    return found[-1]
+        return None, f"apt-get download {package}: {' '.join(got.stderr.split())[-300:]}"
+    return found[-1], ""
+
+
+def download(name, cache):
+    """The .deb of a kernel, fetched once: by the host's apt configuration or, failing that, our own."""
+    (cache / "deb").mkdir(parents=True, exist_ok=True)
+    found = sorted((cache / "deb").glob(f"linux-image-{name}.*-cloud-amd64_*.deb"))
+    if found:
+        return found[-1]
+    package, reason = try_download(name, cache, [])
+    if not package:
+        package, reason = try_download(name, cache, private_options(cache))
+    if not package:
+        raise NoKernel(reason)
+    return package
 
 
 def unpack(name, cache):
