@@ -12,7 +12,7 @@ function(weir_fuzz_target name)
   endif()
   set(found ${CMAKE_BINARY_DIR}/fuzz/${name})
   file(MAKE_DIRECTORY ${found}/corpus ${found}/artifacts)
-  set(arguments -timeout=10 -rss_limit_mb=2048 -max_len=4096 -print_final_stats=1
+  set(arguments -timeout=10 -rss_limit_mb=2048 -max_len=4096 -len_control=10 -print_final_stats=1
       -artifact_prefix=${found}/artifacts/)
   if(ARG_DICTIONARY)
     list(APPEND arguments -dict=${CMAKE_CURRENT_SOURCE_DIR}/${ARG_DICTIONARY})

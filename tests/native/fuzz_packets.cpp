@@ -80,7 +80,7 @@ Programs& programs() {
 uint64_t drops() {
     uint64_t total = 0;
     Map& map = *Machine::get().find("weir_drops");
-    for (uint32_t i = 0; i < WEIR_DROP_REASONS * WEIR_DIRECTIONS; i++) {
+    for (uint32_t i = 0; i < uint32_t{WEIR_DROP_REASONS} * uint32_t{WEIR_DIRECTIONS}; i++) {
         total += static_cast<const weir_count*>(map.lookup(&i))->packets;
     }
     return total;
