@@ -178,7 +178,7 @@ static __always_inline int dev_in_start(struct __sk_buff *skb, struct weir_ctx *
 }
 
 SEC("tc")
-int dev_in_new(struct __sk_buff *skb)
+int dev_in_new_flow(struct __sk_buff *skb)
 {
 	struct weir_ctx *ctx = stage_context();
 
@@ -206,7 +206,7 @@ static __always_inline int dev_in_error(struct __sk_buff *skb, struct weir_ctx *
 }
 
 SEC("tc")
-int dev_in_icmp(struct __sk_buff *skb)
+int dev_in_icmp_error(struct __sk_buff *skb)
 {
 	struct weir_ctx *ctx = stage_context();
 
@@ -237,7 +237,7 @@ static __always_inline int dev_in_piece(struct __sk_buff *skb, struct weir_ctx *
 }
 
 SEC("tc")
-int dev_in_frag(struct __sk_buff *skb)
+int dev_in_fragment(struct __sk_buff *skb)
 {
 	struct weir_ctx *ctx = stage_context();
 
@@ -377,7 +377,7 @@ static __always_inline int dev_out_start(struct __sk_buff *skb, struct weir_ctx 
 }
 
 SEC("tc")
-int dev_out_new(struct __sk_buff *skb)
+int dev_out_new_flow(struct __sk_buff *skb)
 {
 	struct weir_ctx *ctx = stage_context();
 
@@ -401,7 +401,7 @@ static __always_inline int dev_out_error(struct __sk_buff *skb, struct weir_ctx 
 }
 
 SEC("tc")
-int dev_out_icmp(struct __sk_buff *skb)
+int dev_out_icmp_error(struct __sk_buff *skb)
 {
 	struct weir_ctx *ctx = stage_context();
 
@@ -431,7 +431,7 @@ static __always_inline int dev_out_piece(struct __sk_buff *skb, struct weir_ctx 
 }
 
 SEC("tc")
-int dev_out_frag(struct __sk_buff *skb)
+int dev_out_fragment(struct __sk_buff *skb)
 {
 	struct weir_ctx *ctx = stage_context();
 

@@ -159,7 +159,7 @@ static __always_inline int pod_from_start(struct __sk_buff *skb, struct weir_ctx
 }
 
 SEC("tc")
-int pod_from_new(struct __sk_buff *skb)
+int pod_from_new_flow(struct __sk_buff *skb)
 {
 	struct weir_ctx *ctx = stage_context();
 
@@ -183,7 +183,7 @@ static __always_inline int pod_from_error(struct __sk_buff *skb, struct weir_ctx
 }
 
 SEC("tc")
-int pod_from_icmp(struct __sk_buff *skb)
+int pod_from_icmp_error(struct __sk_buff *skb)
 {
 	struct weir_ctx *ctx = stage_context();
 
@@ -215,7 +215,7 @@ static __always_inline int pod_from_piece(struct __sk_buff *skb, struct weir_ctx
 }
 
 SEC("tc")
-int pod_from_frag(struct __sk_buff *skb)
+int pod_from_fragment(struct __sk_buff *skb)
 {
 	struct weir_ctx *ctx = stage_context();
 
@@ -238,7 +238,7 @@ int pod_from_reject(struct __sk_buff *skb)
 }
 
 SEC("tc")
-int pod_from_neigh(struct __sk_buff *skb)
+int pod_from_neighbour(struct __sk_buff *skb)
 {
 	struct weir_ctx *ctx = stage_context();
 	struct weir_endpoint *ep;
@@ -314,7 +314,7 @@ static __always_inline int pod_to_start(struct __sk_buff *skb, struct weir_ctx *
 }
 
 SEC("tc")
-int pod_to_new(struct __sk_buff *skb)
+int pod_to_new_flow(struct __sk_buff *skb)
 {
 	struct weir_ctx *ctx = stage_context();
 
@@ -324,7 +324,7 @@ int pod_to_new(struct __sk_buff *skb)
 }
 
 SEC("tc")
-int pod_to_icmp(struct __sk_buff *skb)
+int pod_to_icmp_error(struct __sk_buff *skb)
 {
 	struct weir_ctx *ctx = stage_context();
 	struct quote quote = {};
@@ -361,7 +361,7 @@ static __always_inline int pod_to_piece(struct __sk_buff *skb, struct weir_ctx *
 }
 
 SEC("tc")
-int pod_to_frag(struct __sk_buff *skb)
+int pod_to_fragment(struct __sk_buff *skb)
 {
 	struct weir_ctx *ctx = stage_context();
 
