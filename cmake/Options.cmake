@@ -32,7 +32,8 @@ target_compile_options(weir_options INTERFACE
   -Wno-missing-field-initializers -Wno-gnu-statement-expression -Werror)
 if(WEIR_SANITIZE)
   target_compile_options(weir_options INTERFACE
-    -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+    -fsanitize-coverage=inline-8bit-counters,pc-table) # what fuzz targets see of the rooms they link
   target_link_options(weir_options INTERFACE -fsanitize=address,undefined)
 endif()
 

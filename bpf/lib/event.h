@@ -131,6 +131,7 @@ __global int report_new_flow(struct __sk_buff *skb, struct weir_ctx *ctx, const 
 
 static __always_inline void jump(struct __sk_buff *skb, __u32 slot)
 {
+#ifdef __bpf__
 	/* The slot in a register of its own, a constant to the verifier: a direct jump. */
 	asm volatile("r1 = %[skb]\n\t"
 		     "r2 = %[map]\n\t"
@@ -139,6 +140,9 @@ static __always_inline void jump(struct __sk_buff *skb, __u32 slot)
 		     :
 		     : [skb] "r"(skb), [map] "r"(&weir_progs), [slot] "r"(slot)
 		     : "r0", "r1", "r2", "r3", "r4", "r5", "memory");
+#else /* compiled for the host by tests */
+	bpf_tail_call(skb, &weir_progs, slot);
+#endif
 }
 
 /* The end of every program: a TC action, or on to a stage of this hook in this build's bank. */

@@ -33,6 +33,12 @@ bool is_blank(std::string_view part) {
     return true;
 }
 
+/// Within the text, not at its end.
+uint32_t line_breaks(std::string_view part) {
+    if (part.ends_with('\n')) part.remove_suffix(1);
+    return static_cast<uint32_t>(std::ranges::count(part, '\n'));
+}
+
 bool looks_like_json(std::string_view part) {
     const size_t first = part.find_first_not_of(" \t\r\n");
     return first != std::string_view::npos && part[first] == '{';
@@ -46,8 +52,13 @@ void take_if_any(Tree tree, const Take& take) {
 void parse_part(std::string_view part, uint32_t first_line, const Take& take) {
     if (is_blank(part)) return;
     const auto pass = [&take](Tree tree) { take_if_any(std::move(tree), take); };
+    const auto refuse = [&](SyntaxError error) {
+        // A parser may place a text that ends too early on the line after it.
+        error.line = std::min(error.line, first_line + line_breaks(part));
+        take(tl::unexpected(std::move(error)));
+    };
     if (!looks_like_json(part)) {
-        if (auto error = parse_yaml(part, first_line, pass)) take(tl::unexpected(*error));
+        if (auto error = parse_yaml(part, first_line, pass)) refuse(*error);
         return;
     }
     size_t taken = 0;
@@ -58,7 +69,7 @@ void parse_part(std::string_view part, uint32_t first_line, const Take& take) {
     const auto json_error = parse_json(part, first_line, count);
     if (!json_error) return;
     // What JSON refuses may still be a YAML flow mapping; the first mistake is the better report.
-    if (taken > 0 || parse_yaml(part, first_line, pass)) take(tl::unexpected(*json_error));
+    if (taken > 0 || parse_yaml(part, first_line, pass)) refuse(*json_error);
 }
 
 }  // namespace

@@ -59,7 +59,7 @@ TEST(Documents, AreSplitAndKeepTheirLines) {
     EXPECT_EQ(dump(parsed.trees[1]), "{c:{d:2}}");
     EXPECT_EQ(parsed.trees[1].node(2).line, 8U);
     ASSERT_EQ(parsed.errors.size(), 1U);
-    EXPECT_EQ(parsed.errors[0].line, 6U) << "where the text ends inside the bracket";
+    EXPECT_EQ(parsed.errors[0].line, 5U) << "the last line of its document";
 }
 
 TEST(Documents, ThatHoldNothingAreLeftOut) {

@@ -140,14 +140,21 @@ WEIR_ABI_VALUE(struct weir_backend, 32);
 
 /*
  * What the socket hooks did for a socket: lets recvmsg and getpeername show the VIP again, and tc
- * attribute a new flow to its Service.
+ * attribute a new flow to its Service. An unconnected socket has a second element for each VIP: the
+ * backend its datagrams go to.
  */
+enum weir_sock_kind {
+	WEIR_SOCK_REPLY = 0,  /* key: the backend, as the packets show it; value: the VIP */
+	WEIR_SOCK_CHOICE = 1, /* key: the VIP; value: the backend, in the fields of the VIP */
+};
+
 struct weir_sock_key {
 	__u64 cookie;
-	struct weir_addr addr; /* the backend, as the packets show it */
+	struct weir_addr addr;
 	__be16 port;
 	__u8 proto;
-	__u8 pad[5];
+	__u8 kind; /* enum weir_sock_kind */
+	__u8 pad[4];
 };
 WEIR_ABI_KEY(struct weir_sock_key, 32);
 

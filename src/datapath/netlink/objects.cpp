@@ -52,7 +52,9 @@ std::vector<uint32_t> parse_nexthops(const nlattr* multipath) {
     const auto* hop = static_cast<const rtnexthop*>(nla_data(multipath));
     int left = nla_len(multipath);
     while (RTNH_OK(hop, left)) {
-        oifs.push_back(static_cast<uint32_t>(hop->rtnh_ifindex));
+        if ((hop->rtnh_flags & RTNH_F_DEAD) == 0) {
+            oifs.push_back(static_cast<uint32_t>(hop->rtnh_ifindex));
+        }
         const int step = std::min(RTNH_ALIGN(hop->rtnh_len), left);
         left -= step;
         hop = reinterpret_cast<const rtnexthop*>(reinterpret_cast<const char*>(hop) + step);

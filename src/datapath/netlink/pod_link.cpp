@@ -69,6 +69,21 @@ class Undo {
     bool armed_ = true;
 };
 
+/// Held while a link is made. Every request takes the kernel's one RTNL lock: more callers at once
+/// only make each other switch, and all of them finish last.
+class Turn {
+  public:
+    explicit Turn(std::counting_semaphore<>& turns) : turns_(turns) { turns_.acquire(); }
+    ~Turn() { turns_.release(); }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+    Turn(Turn&&) = delete;
+    Turn& operator=(Turn&&) = delete;
+
+  private:
+    std::counting_semaphore<>& turns_;
+};
+
 /// The kernel does not say which of the two names was taken.
 Error explain_existing(const Socket& pod, const NetNs& ns, const PodLinkSpec& spec, Error error) {
     if (pod.ifindex(spec.ifname)) {
@@ -121,6 +136,17 @@ std::vector<Message> host_requests(uint32_t ifindex, const PodLinkSpec& spec,
     return requests;
 }
 
+/// An IPv6 address accepts packets once the kernel's deferred work has made its local route, even
+/// without duplicate address detection; milliseconds later in a burst. This route (which the
+/// kernel's own then precedes) serves until then.
+Message accept_at_once(uint32_t ifindex, const IpAddress& address) {
+    RouteSpec route;
+    route.dst = *IpPrefix::make(address, 128);
+    route.oif = ifindex;
+    route.local = true;
+    return put_route(route);
+}
+
 std::vector<Message> pod_requests(uint32_t ifindex, const PodLinkSpec& spec) {
     std::vector<Message> requests;
     LinkChange up;
@@ -138,6 +164,7 @@ std::vector<Message> pod_requests(uint32_t ifindex, const PodLinkSpec& spec) {
         route.oif = ifindex;
         route.gateway = pod->gateway;
         requests.push_back(put_address(ifindex, pod->address));
+        if (!pod->address.is_v4()) requests.push_back(accept_at_once(ifindex, pod->address));
         requests.push_back(put_neighbour(ifindex, pod->gateway, spec.host_mac));
         requests.push_back(put_route(route));
     }
@@ -156,40 +183,22 @@ Result<void> set_up_pod(NetNsThread& threads, const NetNs& ns, Socket& pod, uint
     return pod.run(requests);
 }
 
-template <typename Ready>
-Result<void> wait_until(std::string_view what, Ready&& ready) {
-    const auto deadline = Clock::now() + kReadyWithin;
-    while (!WEIR_TRY(ready())) {
-        if (Clock::now() > deadline) {
-            return fail(Errc::kUnavailable,
-                        "{} did not happen within {} s: is the machine overloaded?", what,
-                        kReadyWithin.count());
-        }
-        std::this_thread::sleep_for(kReadyPoll);
-    }
-    return {};
-}
-
 /// The end that was brought up first transmits only when deferred work has seen the carrier. Asking
 /// for the link does that work at once from Linux 6.8 on; before, it is a matter of waiting.
 Result<void> wait_for_carrier(Socket& host, uint32_t ifindex, const PodLinkSpec& spec) {
-    return wait_until("carrier of " + spec.host_ifname, [&]() -> Result<bool> {
+    const auto deadline = Clock::now() + kReadyWithin;
+    for (;;) {
         const auto bytes = WEIR_TRY(host.get(get_link(ifindex)));
         const auto link = parse_link(reinterpret_cast<const nlmsghdr*>(bytes.data()));
-        return link && link->operstate == IF_OPER_UP;
-    });
-}
-
-/// An IPv6 address accepts packets once deferred work has made its local route, even without
-/// duplicate address detection.
-Result<void> wait_for_ipv6(Socket& pod, const PodLinkSpec& spec) {
-    const auto& own = spec.addresses[family_index(Family::kIpv6)];
-    if (!own) return {};
-    return wait_until("use of " + own->address.to_string(), [&]() -> Result<bool> {
-        const auto bytes = WEIR_TRY(pod.get(get_route(own->address)));
-        const auto route = parse_route(reinterpret_cast<const nlmsghdr*>(bytes.data()));
-        return route && route->type == RTN_LOCAL;
-    });
+        if (link && link->operstate == IF_OPER_UP) return {};
+        if (Clock::now() > deadline) {
+            return fail(Errc::kUnavailable,
+                        "{} had no carrier for {} s after its pod's end was brought up: is the "
+                        "machine overloaded?",
+                        spec.host_ifname, kReadyWithin.count());
+        }
+        std::this_thread::sleep_for(kReadyPoll);
+    }
 }
 
 Result<std::optional<Link>> find_link(Socket& host, Message request) {
@@ -237,6 +246,7 @@ Result<PodLink> PodLinks::create(const NetNs& ns, const PodLinkSpec& spec,
     Socket host = WEIR_TRY(Socket::open());
     PodLink link;
     link.netns_cookie = WEIR_TRY(pod.netns_cookie());
+    const Turn turn(turns_);
     link.host_ifindex = WEIR_TRY(add_pair(host, pod, ns, spec));
     Undo undo(host, link.host_ifindex);
     link.pod_ifindex = WEIR_TRY(pod.ifindex(spec.ifname));
@@ -244,17 +254,33 @@ Result<PodLink> PodLinks::create(const NetNs& ns, const PodLinkSpec& spec,
     WEIR_CHECK(host.run(requests));
     WEIR_CHECK(set_up_pod(threads_, ns, pod, link.pod_ifindex, spec));
     WEIR_CHECK(wait_for_carrier(host, link.host_ifindex, spec));
-    WEIR_CHECK(wait_for_ipv6(pod, spec));
     undo.dismiss();
     return link;
 }
 
 Result<void> PodLinks::repair_host(const PodLinkSpec& spec, PodPrograms programs) const {
     Socket host = WEIR_TRY(Socket::open());
-    const auto link =
-        WEIR_TRY(find_link(host, get_link_by_alt_name(alt_name(spec.container_id, spec.ifname))));
-    const uint32_t ifindex = link ? link->ifindex : WEIR_TRY(host.ifindex(spec.host_ifname));
-    auto requests = host_requests(ifindex, spec, programs);
+    const auto link = WEIR_TRY(find_link(host, get_link(spec.host_ifname)));
+    if (!link || !link->is_ours()) {
+        return fail(Errc::kNotFound, "interface {} is gone", spec.host_ifname);
+    }
+    const auto holder = attachment_of(*link);
+    if (holder && alt_name(holder->container_id, holder->ifname) !=
+                      alt_name(spec.container_id, spec.ifname)) {
+        return fail(Errc::kNotFound, "interface {} is now that of container {}", spec.host_ifname,
+                    holder->container_id);
+    }
+    const uint32_t ifindex = link->ifindex;
+    std::vector<Message> requests;
+    if (link->mac != spec.host_mac) {
+        // Only then: it makes the kernel drop the neighbours, which come back below.
+        LinkChange change;
+        change.mac = spec.host_mac;
+        requests.push_back(set_link(ifindex, change, "set the address of " + spec.host_ifname));
+    }
+    for (Message& request : host_requests(ifindex, spec, programs)) {
+        requests.push_back(std::move(request));
+    }
     const auto answers = WEIR_TRY(host.exchange(requests));
     for (const Answer& answer : answers) {
         // What may only be added once says so.

@@ -74,11 +74,11 @@ Message route_message(uint16_t type, uint16_t flags, const RouteSpec& route, std
     rtmsg header{};
     header.rtm_family = address_family(route.dst.family());
     header.rtm_dst_len = static_cast<uint8_t>(route.dst.length());
-    header.rtm_table = RT_TABLE_MAIN;
+    header.rtm_table = route.local ? RT_TABLE_LOCAL : RT_TABLE_MAIN;
     header.rtm_protocol = kRouteProtocol;
-    header.rtm_type = route.oif ? RTN_UNICAST : RTN_UNREACHABLE;
+    header.rtm_type = route.local ? RTN_LOCAL : route.oif ? RTN_UNICAST : RTN_UNREACHABLE;
     const bool on_link = route.oif && !route.gateway && route.dst.family() == Family::kIpv4;
-    header.rtm_scope = on_link ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+    header.rtm_scope = route.local ? RT_SCOPE_HOST : on_link ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
     if (route.gateway) header.rtm_flags = RTNH_F_ONLINK;
     message.header(header);
     if (route.dst.length() > 0) message.put_address(RTA_DST, route.dst.address());

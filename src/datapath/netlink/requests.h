@@ -51,12 +51,14 @@ Message put_address(uint32_t ifindex, const IpAddress& address);
 Message delete_address(uint32_t ifindex, const IpAddress& address, unsigned length);
 Message get_addresses(Family family, uint32_t ifindex);  ///< to dump; 0: of all links
 
-/// A route of ours in the main table.
+/// A route of ours, in the main table.
 struct RouteSpec {
     IpPrefix dst;
     std::optional<uint32_t> oif;       ///< absent: unreachable
     std::optional<IpAddress> gateway;  ///< taken as on-link
     std::optional<IpAddress> source;
+    bool local =
+        false;  ///< in the table of local addresses instead: packets for `dst` are accepted
     [[nodiscard]] std::string to_string() const;
 };
 Message put_route(const RouteSpec& route);

@@ -64,6 +64,12 @@ Result<Socket> Socket::make(int flags) {
     WEIR_CHECK(set_option(raw, SOL_NETLINK, NETLINK_EXT_ACK, 1, "NETLINK_EXT_ACK"));
     WEIR_CHECK(set_option(raw, SOL_NETLINK, NETLINK_CAP_ACK, 1, "NETLINK_CAP_ACK"));
     WEIR_CHECK(set_option(raw, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1, "NETLINK_GET_STRICT_CHK"));
+    // A socket without an address of its own is passed over when notifications are sent.
+    sockaddr_nl any{};
+    any.nl_family = AF_NETLINK;
+    if (::bind(raw, reinterpret_cast<sockaddr*>(&any), sizeof any) != 0) {
+        return fail_errno(errno, "bind an rtnetlink socket");
+    }
     // Beyond the system's limit, for bursts of notifications; without the right, what it allows.
     if (::setsockopt(raw, SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBuffer, sizeof kReceiveBuffer) !=
         0) {

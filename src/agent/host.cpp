@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/host.h"
+
+#include <algorithm>
+#include <map>
+#include <random>
+
+#include <net/if.h>
+#include <sys/socket.h>
+
+#include "agent/pod_wirer.h"
+#include "common/log.h"
+#include "datapath/host_tables.h"
+#include "weir/limits.h"
+
+namespace weir::agent {
+namespace {
+
+/// Of the host side of every pod's veth and of weir0.
+constexpr netlink::MacAddress kHostMac = {0xee, 0xee, 0xee, 0xee, 0xee, 0xee};
+
+uint32_t ticks(std::chrono::seconds time) {
+    return static_cast<uint32_t>(
+        (static_cast<uint64_t>(time.count()) * 1'000'000'000ULL >> WEIR_TICK_SHIFT) + 1);
+}
+
+weir_timeouts timeouts(const Config& config) {
+    return {.tcp_syn = ticks(config.timeout_tcp_syn),
+            .tcp_established = ticks(config.timeout_tcp_established),
+            .tcp_closing = ticks(config.timeout_tcp_closing),
+            .udp_new = ticks(config.timeout_udp_new),
+            .udp_established = ticks(config.timeout_udp_established),
+            .icmp = ticks(config.timeout_icmp),
+            .sctp_new = ticks(config.timeout_udp_new),
+            .sctp_established = ticks(config.timeout_tcp_established),
+            .other = ticks(config.timeout_udp_established),
+            .pad = 0};
+}
+
+uint32_t flags(const Config& config) {
+    uint32_t out = WEIR_CFG_REDIRECT_PEER;
+    if (config.socket_hooks == SocketHooks::kAll) out |= WEIR_CFG_SOCK_PODS | WEIR_CFG_SOCK_HOST;
+    if (config.socket_hooks == SocketHooks::kHost) out |= WEIR_CFG_SOCK_HOST;
+    if (config.masquerade_ipv4) out |= WEIR_CFG_MASQ4;
+    if (config.masquerade_ipv6) out |= WEIR_CFG_MASQ6;
+    if (config.flow_events) out |= WEIR_CFG_FLOW_EVENTS;
+    return out;
+}
+
+netlink::DeviceConfig device_config(const Config& config,
+                                    const std::vector<IpAddress>& node_addresses) {
+    netlink::DeviceConfig out;
+    out.devices = config.devices;
+    out.node_addresses = node_addresses;
+    return out;
+}
+
+}  // namespace
+
+Host::Host(const Config& config, std::vector<IpPrefix> pod_ranges,
+           std::unique_ptr<netlink::SysctlJournal> journal, netlink::DeviceFollower devices)
+    : config_(config),
+      pod_ranges_(std::move(pod_ranges)),
+      journal_(std::move(journal)),
+      link_(*journal_),
+      devices_(std::move(devices)) {}
+
+Result<std::unique_ptr<Host>> Host::open(const Config& config,
+                                         const std::vector<IpPrefix>& pod_ranges,
+                                         const std::vector<IpAddress>& node_addresses) {
+    auto journal = std::make_unique<netlink::SysctlJournal>(
+        WEIR_TRY(netlink::SysctlJournal::open(config.run_dir / "sysctl.json")));
+    WEIR_CHECK(journal->reserve_ports({{config.snat_ports.first, config.snat_ports.last}}));
+    auto devices =
+        WEIR_TRY(netlink::DeviceFollower::open(device_config(config, node_addresses)));
+    return std::unique_ptr<Host>(
+        new Host(config, pod_ranges, std::move(journal), std::move(devices)));
+}
+
+uint32_t Host::pod_mtu() const {
+    return config_.mtu != 0 ? config_.mtu : devices_.current().pod_mtu;
+}
+
+netlink::HostLinkSpec Host::link_spec() const {
+    netlink::HostLinkSpec spec;
+    spec.pod_ranges = pod_ranges_;
+    spec.service_ranges = config_.service_cidrs;
+    for (const auto& device : devices_.current().devices) {
+        for (const auto family : kFamilies) {
+            auto& source = spec.node_address[family_index(family)];
+            const IpAddress address(device.abi.addr[family_index(family)]);
+            if (!source && !address.is_unspecified()) source = address;
+        }
+    }
+    spec.mac = kHostMac;
+    spec.mtu = pod_mtu();
+    return spec;
+}
+
+Result<netlink::HostLinkState> Host::ensure_link() {
+    auto state = WEIR_TRY(link_.ensure(link_spec()));
+    link_index_ = state.ifindex;
+    for (const auto& problem : state.repaired) log::info("weir0: {}", problem.text);
+    return state;
+}
+
+Result<weir_config> Host::program_config() const {
+    weir_config out{};
+    out.flags = flags(config_);
+    out.hash_seed = std::random_device()();
+    out.host_ifindex = link_index_;
+    out.nodeport_min = config_.node_ports.first;
+    out.nodeport_max = config_.node_ports.last;
+    out.snat_min = config_.snat_ports.first;
+    out.snat_max = config_.snat_ports.last;
+    out.host_netns_cookie = WEIR_TRY(netlink::current_netns_cookie());
+    for (const auto& range : pod_ranges_) {
+        auto& router = out.router[family_index(range.family())];
+        if (IpAddress(router).is_unspecified()) router = netlink::router_address(range).abi();
+    }
+    for (const auto family : kFamilies) {
+        out.gateway[family_index(family)] = pod_gateway(family).abi();
+    }
+    std::ranges::copy(kHostMac, out.host_mac);
+    out.timeout = timeouts(config_);
+    return out;
+}
+
+Result<void> Host::write_tables(const datapath::Datapath& datapath) const {
+    const auto& tables = datapath.tables();
+    std::map<IpPrefix, uint32_t> cidrs;
+    for (const auto& range : config_.service_cidrs) cidrs[range] |= WEIR_CIDR_SERVICE;
+    for (const auto& range : config_.cluster_cidrs) cidrs[range] |= WEIR_CIDR_POD;
+    for (const auto& range : pod_ranges_) cidrs[range] |= WEIR_CIDR_POD | WEIR_CIDR_LOCAL_PODS;
+    for (const auto& range : config_.masquerade_exceptions) cidrs[range] |= WEIR_CIDR_NO_MASQ;
+    WEIR_CHECK(datapath::sync_cidrs(tables, cidrs));
+
+    std::map<IpAddress, uint32_t> addresses;
+    for (const auto& address : devices_.current().node_addresses) {
+        addresses[address.address] = address.node_ports ? WEIR_NODE_ADDR_NODEPORT : 0U;
+    }
+    WEIR_CHECK(datapath::sync_node_addresses(tables, addresses));
+
+    std::map<uint32_t, weir_device> devices;
+    for (const auto& device : devices_.current().devices) devices[device.ifindex] = device.abi;
+    weir_device host{};
+    host.kind = WEIR_DEV_HOST;
+    host.mtu = pod_mtu();
+    std::ranges::copy(kHostMac, host.mac);
+    for (const auto& range : pod_ranges_) {
+        host.addr[family_index(range.family())] = netlink::router_address(range).abi();
+    }
+    devices[link_index_] = host;
+    WEIR_CHECK(datapath::sync_devices(tables, devices));
+    return datapath::set_host_netns(tables, WEIR_TRY(netlink::current_netns_cookie()));
+}
+
+Result<void> Host::attach_devices(const datapath::Datapath& datapath) const {
+    using datapath::Direction;
+    const auto& attacher = datapath.devices();
+    WEIR_CHECK(attacher.attach(link_index_, Direction::kEgress, "dev_out"));
+    for (const auto& device : devices_.current().devices) {
+        WEIR_CHECK(attacher.attach(device.ifindex, Direction::kIngress, "dev_in"));
+        WEIR_CHECK(attacher.attach(device.ifindex, Direction::kEgress, "dev_out"));
+    }
+    // Without socket hooks a host process reaches NodePorts on its own addresses through lo.
+    const uint32_t loopback = ::if_nametoindex("lo");
+    if (config_.socket_hooks == SocketHooks::kOff) {
+        WEIR_CHECK(attacher.attach(loopback, Direction::kEgress, "dev_out"));
+    } else {
+        WEIR_CHECK(attacher.detach(loopback, Direction::kEgress));
+    }
+    for (const auto& name : WEIR_TRY(attacher.sweep_stale())) {
+        log::info("device gone: {}", name);
+    }
+    return {};
+}
+
+}  // namespace weir::agent

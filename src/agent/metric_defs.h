@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string_view>
+
+/// Every metric but those of counters.def, once: what is registered and what docs/metrics.md says
+/// come from this table. Internal to the metrics.
+namespace weir::metrics {
+
+enum class Type : unsigned char { kCounter, kGauge, kHistogram };
+
+struct Definition {
+    std::string_view name;
+    Type type;
+    std::string_view labels;  ///< for the reference
+    std::string_view help;
+};
+
+enum Id : unsigned char {
+    kBuildInfo,
+    kReady,
+    kDroppedPackets,
+    kDroppedBytes,
+    kTableEntries,
+    kTableCapacity,
+    kTableBytes,
+    kIpamAddresses,
+    kIpamCapacity,
+    kProblems,
+    kPods,
+    kServices,
+    kBackends,
+    kFlowReaders,
+    kFlowReaderLost,
+    kProgramming,
+    kNetworkProgramming,
+    kCniRequests,
+    kCniSeconds,
+    kResident,
+    kCpuSeconds,
+    kIdCount,
+};
+
+inline constexpr Definition kDefinitions[] = {
+    {"weir_build_info", Type::kGauge, "version, commit", "1, with the build as labels."},
+    {"weir_ready", Type::kGauge, "", "1 if the agent is ready, as /readyz says."},
+    {"weir_dropped_packets_total", Type::kCounter, "reason, direction",
+     "Packets dropped; reasons are in drop-reasons.md."},
+    {"weir_dropped_bytes_total", Type::kCounter, "reason, direction", "Bytes of dropped packets."},
+    {"weir_table_entries", Type::kGauge, "table", "Entries in a kernel table."},
+    {"weir_table_capacity", Type::kGauge, "table", "Entries a kernel table can hold."},
+    {"weir_table_memory_bytes", Type::kGauge, "table", "Kernel memory of a table."},
+    {"weir_ipam_addresses", Type::kGauge, "family, state",
+     "Pod addresses in use, or released a moment ago and not given out yet (cooling)."},
+    {"weir_ipam_capacity", Type::kGauge, "family", "Addresses that pods of this node can have."},
+    {"weir_problems", Type::kGauge, "kind", "Objects that could not be used, by kind."},
+    {"weir_pods", Type::kGauge, "", "Pods wired on this node."},
+    {"weir_service_ports", Type::kGauge, "", "Service ports in the kernel tables."},
+    {"weir_backends", Type::kGauge, "", "Backends in the kernel tables."},
+    {"weir_flow_readers", Type::kGauge, "", "Readers that follow the flow records."},
+    {"weir_flow_reader_lost_total", Type::kCounter, "",
+     "Flow records that a reader was too slow for."},
+    {"weir_programming_duration_seconds", Type::kHistogram, "",
+     "Time from the event of an object to the kernel tables."},
+    {"kubeproxy_network_programming_duration_seconds", Type::kHistogram, "",
+     "Time from the change of a Service's endpoints, as the cluster stamped it, to the kernel "
+     "tables."},
+    {"weir_cni_requests_total", Type::kCounter, "command, code",
+     "Requests of the container runtime by error code of the CNI specification; 0 is success."},
+    {"weir_cni_request_duration_seconds", Type::kHistogram, "command",
+     "Time a request of the container runtime took in the agent."},
+    {"process_resident_memory_bytes", Type::kGauge, "", "Resident memory of the agent."},
+    {"process_cpu_seconds_total", Type::kCounter, "", "CPU time of the agent."},
+};
+static_assert(std::size(kDefinitions) == kIdCount);
+
+}  // namespace weir::metrics

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/objects.h"
+
+#include <unordered_set>
+
+#include "common/log.h"
+
+namespace weir::agent {
+namespace {
+
+/// A backend that nobody owns is cut from its flows and kept that long, so that late packets of
+/// those flows still meet the verdict.
+constexpr uint64_t kLingerSeconds = 60;
+
+lb::Capacities capacities(const Config& config) {
+    return {.vips = config.max_services * 2,
+            .services = config.max_services,
+            .slots = config.max_slots,
+            .backends = config.max_backends};
+}
+
+lb::NodeContext context_of(const kube::Store& store, const Config& config) {
+    const auto* node = store.find<model::Node>({{}, model::Text(config.node_name)});
+    return node != nullptr ? lb::node_context(*node) : lb::NodeContext{config.node_name, {}};
+}
+
+}  // namespace
+
+Objects::Objects(const Config& config, const datapath::LbWriter& writer, Hooks hooks,
+                 std::unique_ptr<kube::Store> store,
+                 std::unique_ptr<kube::EndpointController> controller, kube::FileSource files)
+    : config_(config),
+      writer_(writer),
+      hooks_(std::move(hooks)),
+      store_owner_(std::move(store)),
+      store_(*store_owner_),
+      controller_(std::move(controller)),
+      files_(std::move(files)),
+      planner_(context_of(store_, config)),
+      tables_(capacities(config)) {
+    store_.subscribe([this](const kube::Delta& delta) { take(delta); });
+}
+
+Result<std::unique_ptr<Objects>> Objects::open(const Config& config,
+                                               const datapath::LbWriter& writer, Hooks hooks) {
+    auto store = std::make_unique<kube::Store>();
+    auto controller = std::make_unique<kube::EndpointController>(*store);
+    auto directories = config.source_dirs;
+    // Pods that `weir run` started on this host say so themselves.
+    directories.push_back(config.run_dir / "pods.d");
+    auto files = WEIR_TRY(kube::FileSource::open(*store, std::move(directories)));
+    controller->update();
+    store->publish();  // nobody listens yet: start() takes everything
+    return std::unique_ptr<Objects>(new Objects(config, writer, std::move(hooks), std::move(store),
+                                                std::move(controller), std::move(files)));
+}
+
+std::vector<IpPrefix> Objects::pod_ranges() const {
+    const auto* node = store_.find<model::Node>({{}, model::Text(config_.node_name)});
+    if (node == nullptr || node->pod_cidrs.empty()) return config_.pod_cidrs;
+    return {node->pod_cidrs.begin(), node->pod_cidrs.end()};
+}
+
+std::vector<IpAddress> Objects::node_addresses() const {
+    const auto* node = store_.find<model::Node>({{}, model::Text(config_.node_name)});
+    if (node == nullptr) return {};
+    return {node->internal_ips.begin(), node->internal_ips.end()};
+}
+
+Result<void> Objects::start() {
+    tables_.adopt(WEIR_TRY(writer_.read()));
+    started_ = true;
+    commit(tables_.apply(all_services()));
+    if (!write_error_.empty()) return fail(Errc::kSystem, "{}", write_error_);
+    commit(tables_.finish_adoption());
+    return {};
+}
+
+Result<void> Objects::on_readable() {
+    WEIR_CHECK(files_.on_readable());
+    controller_->update();
+    store_.publish();
+    return {};
+}
+
+void Objects::take(const kube::Delta& delta) {
+    if (!started_) return;
+    const auto begin = std::chrono::steady_clock::now();
+    lb::Changes changes;
+    if (delta.of(kube::Kind::kNode).contains({{}, model::Text(config_.node_name)})) {
+        planner_.set_node(context_of(store_, config_));
+        changes = all_services();
+        for (const auto& name : delta.of(kube::Kind::kService)) {
+            if (store_.find<model::Service>(name) == nullptr) update_service(name, changes);
+        }
+    } else {
+        for (const auto& name : delta.of(kube::Kind::kService)) update_service(name, changes);
+        for (const auto& name : delta.endpoints) {
+            if (!delta.of(kube::Kind::kService).contains(name)) update_service(name, changes);
+        }
+    }
+    if (!changes.upserts.empty() || !changes.removed.empty()) {
+        commit(tables_.apply(std::move(changes)));
+        hooks_.programmed(std::chrono::steady_clock::now() - begin);
+    }
+    hooks_.changed(delta);
+}
+
+void Objects::update_service(const model::ObjectName& name, lb::Changes& changes) {
+    warnings_.erase(name);
+    const auto* service = store_.find<model::Service>(name);
+    if (service == nullptr) {
+        planner_.remove(name, changes);
+        return;
+    }
+    auto warnings = planner_.update(*service, store_.slices_of(name), changes);
+    if (!warnings.empty()) warnings_[name] = std::move(warnings);
+}
+
+lb::Changes Objects::all_services() {
+    lb::Changes changes;
+    store_.for_each<model::Service>(
+        [&](const model::Service& service) { update_service(service.meta.name, changes); });
+    return changes;
+}
+
+void Objects::commit(const model::LbTransaction& transaction) {
+    if (transaction.writes.empty() && transaction.grace == 0) return;
+    const auto elapsed = [this, alive = std::weak_ptr(alive_)](model::GraceToken token,
+                                                               const Result<void>& waited) {
+        if (!waited) {
+            log::error("no grace period could be had: {}; freed table entries are not reused",
+                       waited.error().message());
+            return;
+        }
+        hooks_.post([this, alive, token] {
+            if (alive.lock()) commit(tables_.grace_elapsed(token));
+        });
+    };
+    if (auto written = writer_.commit(transaction, elapsed); !written) {
+        write_error_ = written.error().message();
+        log::error("load-balancing tables: {}; they are read back and written anew", write_error_);
+    }
+}
+
+/// After a failed write what the kernel holds is unknown: the tables are adopted as after a restart.
+void Objects::resync() {
+    auto image = writer_.read();
+    if (!image) {
+        log::error("load-balancing tables cannot be read back: {}", image.error().message());
+        return;
+    }
+    write_error_.clear();
+    std::destroy_at(&tables_);
+    std::construct_at(&tables_, capacities(config_));
+    tables_.adopt(*image);
+    commit(tables_.apply(all_services()));
+    if (write_error_.empty()) commit(tables_.finish_adoption());
+}
+
+lb::AddressUse Objects::use_of(const IpAddress& address) const {
+    return store_.pod_by_ip(address) != nullptr ? lb::AddressUse::kOwned : lb::AddressUse::kNobody;
+}
+
+void Objects::age(std::chrono::steady_clock::time_point now) {
+    if (!write_error_.empty()) return resync();
+    // Made only if a backend without a Service asks.
+    std::optional<std::unordered_set<IpAddress>> endpoints;
+    const auto use = [&](const IpAddress& address, uint16_t, model::Protocol) {
+        if (!endpoints) {
+            endpoints.emplace();
+            store_.for_each<model::EndpointSlice>([&](const model::EndpointSlice& slice) {
+                for (const auto& endpoint : slice.endpoints) endpoints->insert(endpoint.address);
+            });
+        }
+        return endpoints->contains(address) ? lb::AddressUse::kEndpoint : use_of(address);
+    };
+    const auto seconds =
+        std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()).count();
+    commit(tables_.age(static_cast<uint64_t>(seconds), kLingerSeconds, use));
+}
+
+}  // namespace weir::agent

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/config.h"
+#include "datapath/lb_writer.h"
+#include "kube/endpoint_controller.h"
+#include "kube/file_source.h"
+#include "kube/store.h"
+#include "lb/planner.h"
+#include "lb/tables.h"
+
+namespace weir::agent {
+
+/// From objects to load-balancing tables: reads the sources, compiles what changed, and has it
+/// written. One thread, the agent's loop.
+class Objects {
+  public:
+    struct Hooks {
+        /// Runs a function later on the loop's thread; callable from any thread.
+        std::function<void(std::function<void()>)> post;
+        /// Pods, nodes or namespaces may have changed; after the tables were written.
+        std::function<void(const kube::Delta&)> changed;
+        /// A batch of changes is in the kernel: how long it took from reading the objects.
+        std::function<void(std::chrono::duration<double>)> programmed;
+    };
+
+    /// Reads every source once; writes nothing yet. `writer` outlives this object.
+    static Result<std::unique_ptr<Objects>> open(const Config& config,
+                                                 const datapath::LbWriter& writer, Hooks hooks);
+
+    /// Takes over what the kernel's tables hold, brings them up to date and removes what is stale.
+    Result<void> start();
+
+    /// Readable when on_readable() has something to do.
+    [[nodiscard]] int fd() const { return files_.fd(); }
+    Result<void> on_readable();
+    /// Every few seconds: moves backends without a Service on (lb/backends.h).
+    void age(std::chrono::steady_clock::time_point now);
+
+    [[nodiscard]] const kube::Store& store() const { return store_; }
+    [[nodiscard]] const kube::FileSource& files() const { return files_; }
+    [[nodiscard]] const lb::Tables& tables() const { return tables_; }
+    [[nodiscard]] bool synced() const { return files_.synced(); }
+    /// This node's pod ranges: those of its Node object, else the configured ones.
+    [[nodiscard]] std::vector<IpPrefix> pod_ranges() const;
+    [[nodiscard]] std::vector<IpAddress> node_addresses() const;
+    /// The last write to the tables failed, and why; tried again at the next change and age().
+    [[nodiscard]] const std::string& write_error() const { return write_error_; }
+    /// Parts of Services that were ignored, by Service.
+    [[nodiscard]] const std::map<model::ObjectName, std::vector<std::string>>& warnings() const {
+        return warnings_;
+    }
+
+  private:
+    Objects(const Config& config, const datapath::LbWriter& writer, Hooks hooks,
+            std::unique_ptr<kube::Store> store, std::unique_ptr<kube::EndpointController> controller,
+            kube::FileSource files);
+    void take(const kube::Delta& delta);
+    void update_service(const model::ObjectName& name, lb::Changes& changes);
+    lb::Changes all_services();
+    void commit(const model::LbTransaction& transaction);
+    void resync();
+    [[nodiscard]] lb::AddressUse use_of(const IpAddress& address) const;
+
+    const Config& config_;
+    const datapath::LbWriter& writer_;
+    Hooks hooks_;
+    std::unique_ptr<kube::Store> store_owner_;  // stable address: the controller refers to it
+    kube::Store& store_;
+    std::unique_ptr<kube::EndpointController> controller_;
+    kube::FileSource files_;
+    lb::Planner planner_;
+    lb::Tables tables_;
+    std::map<model::ObjectName, std::vector<std::string>> warnings_;
+    std::string write_error_;
+    bool started_ = false;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace weir::agent

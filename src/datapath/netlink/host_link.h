@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "common/ip.h"
+#include "common/result.h"
+#include "datapath/netlink/message.h"
+#include "datapath/netlink/pod_link.h"
+#include "datapath/netlink/sysctl.h"
+
+namespace weir::netlink {
+
+/// What the host's own link looks like. docs/host-network.md says why each part is there.
+struct HostLinkSpec {
+    std::vector<IpPrefix> pod_ranges;      ///< of this node
+    std::vector<IpPrefix> service_ranges;  ///< routed to weir0
+    /// By family_index(): source of connections to Services where the process chose none.
+    std::array<std::optional<IpAddress>, 2> node_address;
+    /// The same as the host side of every pod's veth: a frame redirected from there is accepted.
+    MacAddress mac{};
+    uint32_t mtu = 1500;
+};
+
+/// The address weir0 has in a node's pod range: the one after the network's own. No pod gets it.
+IpAddress router_address(const IpPrefix& pod_range);
+
+struct HostLinkState {
+    uint32_t ifindex = 0;  ///< of weir0
+    bool created = false;  ///< programs on the link of before are gone with it
+    std::vector<Problem> repaired;
+};
+
+/// weir0 with its addresses, routes and settings, and the routes for pods that are not there.
+/// Not thread-safe.
+class HostLink {
+  public:
+    /// `journal` outlives this object.
+    explicit HostLink(SysctlJournal& journal) : journal_(journal) {}
+
+    /// Makes it so, and says what had to be done. What nobody touched stays untouched. kExists: a
+    /// foreign interface has the name weir0 or weir1.
+    Result<HostLinkState> ensure(const HostLinkSpec& spec);
+    /// Removes the pair and all routes of ours that are not pods'.
+    Result<void> remove();
+
+  private:
+    SysctlJournal& journal_;
+};
+
+}  // namespace weir::netlink
