@@ -212,8 +212,7 @@ Result<uint64_t> RawMap::memory() const {
 Result<ArrayView> ArrayView::map(const RawMap& map) {
     const size_t stride = (map.info().value_size + size_t{7}) / 8 * 8;
     const size_t length = stride * map.info().max_entries;
-    void* base =
-        ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, map.fd(), 0);
+    void* base = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, map.fd(), 0);
     if (base == MAP_FAILED) return fail_errno(errno, "map the array {}", map.info().name);
     return ArrayView(static_cast<std::byte*>(base), length);
 }
