@@ -173,7 +173,8 @@ Result<std::vector<std::string>> DeviceAttacher::sweep_stale() const {
     for (const std::string& name : list_pins(pins_.links())) {
         if (!name.starts_with("tcx_")) continue;
         const Fd link = WEIR_TRY(open_pin(pins_.link(name)));
-        if (ifindex_of(WEIR_TRY(link_info(link.get()))) != 0) continue;
+        const bool attached = ifindex_of(WEIR_TRY(link_info(link.get()))) != 0;
+        if (attached && !name.ends_with(kUnfinished)) continue;
         WEIR_TRY(unpin(pins_.link(name)));
         removed.push_back(name);
     }

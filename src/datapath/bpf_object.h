@@ -33,7 +33,8 @@ struct VerifierLog {
 inline constexpr size_t kVerifierTailLines = 20;
 VerifierLog parse_verifier_log(std::string_view log);
 
-/// Where the configuration (`cfg`, weir/config.h) is within the read-only data that `btf` describes.
+/// Where the configuration (`cfg`, weir/config.h) is within the read-only data that `btf`
+/// describes.
 Result<size_t> find_config_offset(const btf* btf);
 
 /// An opened libbpf object. One thread at a time.

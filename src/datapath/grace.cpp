@@ -69,7 +69,8 @@ void GraceWorker::run() {
             batch.swap(waiting_);
         }
         const Result<void> waited = wait_grace_period();
-        for (const auto& done : batch) done(waited);
+        for (const auto& done : batch)
+            done(waited);
     }
 }
 

@@ -63,8 +63,7 @@ struct Apply {
 template <typename Value>
 Result<std::vector<Value>> copy_array(const ArrayMap<Value>& array) {
     std::vector<Value> values(array.size());
-    for (uint32_t i = 0; i < array.size(); ++i)
-        values[i] = WEIR_TRY(array.get(i));
+    WEIR_CHECK(array.for_each([&](uint32_t index, const Value& value) { values[index] = value; }));
     return values;
 }
 

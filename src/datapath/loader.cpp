@@ -66,10 +66,10 @@ Result<void> LoadedBuild::load_sock(const ObjectImage& image, const MapSet& maps
     WEIR_CHECK(maps.lend_to(object));
     WEIR_CHECK(object.load());
     for (const bpf_program* program : object.programs()) {
-        sock_.push_back({.name = bpf_program__name(program),
-                         .fd = bpf_program__fd(program),
-                         .attach_type = static_cast<unsigned>(
-                             bpf_program__expected_attach_type(program))});
+        sock_.push_back(
+            {.name = bpf_program__name(program),
+             .fd = bpf_program__fd(program),
+             .attach_type = static_cast<unsigned>(bpf_program__expected_attach_type(program))});
     }
     objects_.push_back(std::move(object));
     return {};
@@ -89,7 +89,8 @@ Result<LoadedBuild> LoadedBuild::load(const Build& build, const weir_config& con
 
 Result<std::map<std::string, uint32_t>> LoadedBuild::verified_instructions() const {
     std::map<std::string, uint32_t> counts;
-    for (const auto& [name, fd] : tc_) counts[name] = WEIR_TRY(program_info(fd)).verified_insns;
+    for (const auto& [name, fd] : tc_)
+        counts[name] = WEIR_TRY(program_info(fd)).verified_insns;
     for (const SockProgram& program : sock_) {
         counts[program.name] = WEIR_TRY(program_info(program.fd)).verified_insns;
     }

@@ -104,9 +104,8 @@ Result<void> RawMap::put_batch(const void* keys, const void* values, size_t coun
     while (done < count) {
         auto n = static_cast<uint32_t>(std::min<size_t>(count - done, kMaxBatch));
         LIBBPF_OPTS(bpf_map_batch_opts, opts);
-        const int error =
-            bpf_map_update_batch(fd_.get(), key + done * info_.key_size,
-                                 value + done * info_.value_size, &n, &opts);
+        const int error = bpf_map_update_batch(fd_.get(), key + done * info_.key_size,
+                                               value + done * info_.value_size, &n, &opts);
         if (error == 0) {
             done += n;
             continue;
@@ -126,7 +125,8 @@ Result<void> RawMap::erase_batch(const void* keys, size_t count) const {
     size_t done = 0;
     // A batch stops at the first missing key; what follows is done one by one, which skips them.
     if (count > 1 && bpf_map_delete_batch(fd_.get(), keys, &n, &opts) == 0) done = n;
-    for (; done < count; ++done) WEIR_TRY(erase(key + done * info_.key_size));
+    for (; done < count; ++done)
+        WEIR_TRY(erase(key + done * info_.key_size));
     return {};
 }
 
@@ -166,8 +166,7 @@ Result<void> RawMap::for_each(const std::function<bool(const void*, const void*)
     }
 }
 
-Result<void> RawMap::walk_by_key(
-    const std::function<bool(const void*, const void*)>& visit) const {
+Result<void> RawMap::walk_by_key(const std::function<bool(const void*, const void*)>& visit) const {
     std::vector<std::byte> key(info_.key_size);
     std::vector<std::byte> next(info_.key_size);
     std::vector<std::byte> value(transfer_size());
@@ -175,7 +174,8 @@ Result<void> RawMap::walk_by_key(
     uint64_t steps = 2 * uint64_t{info_.max_entries} + 16;
     bool first = true;
     while (steps-- > 0) {
-        const int error = bpf_map_get_next_key(fd_.get(), first ? nullptr : key.data(), next.data());
+        const int error =
+            bpf_map_get_next_key(fd_.get(), first ? nullptr : key.data(), next.data());
         if (error == -ENOENT) return {};
         if (error != 0) return failed(-error, "walk");
         first = false;
@@ -209,11 +209,11 @@ Result<uint64_t> RawMap::memory() const {
     return bytes;
 }
 
-Result<ArrayView> ArrayView::map(const RawMap& map, bool writable) {
+Result<ArrayView> ArrayView::map(const RawMap& map) {
     const size_t stride = (map.info().value_size + size_t{7}) / 8 * 8;
     const size_t length = stride * map.info().max_entries;
-    void* base = ::mmap(nullptr, length, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED,
-                        map.fd(), 0);
+    void* base =
+        ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, map.fd(), 0);
     if (base == MAP_FAILED) return fail_errno(errno, "map the array {}", map.info().name);
     return ArrayView(static_cast<std::byte*>(base), length);
 }

@@ -133,9 +133,8 @@ class TypedMap {
     }
     [[nodiscard]] Result<std::vector<std::pair<Key, Value>>> all() const {
         std::vector<std::pair<Key, Value>> entries;
-        WEIR_CHECK(for_each([&](const Key& key, const Value& value) {
-            entries.emplace_back(key, value);
-        }));
+        WEIR_CHECK(for_each(
+            [&](const Key& key, const Value& value) { entries.emplace_back(key, value); }));
         return entries;
     }
 
@@ -154,7 +153,8 @@ using LpmMap = TypedMap<Key, Value, BPF_MAP_TYPE_LPM_TRIE>;
 /// A mapping of an array's values (BPF_F_MMAPABLE), unmapped on destruction.
 class ArrayView {
   public:
-    static Result<ArrayView> map(const RawMap& map, bool writable);
+    /// The map must be open for writing.
+    static Result<ArrayView> map(const RawMap& map);
     ArrayView(ArrayView&& other) noexcept
         : base_(std::exchange(other.base_, nullptr)), length_(other.length_) {}
     ArrayView& operator=(ArrayView&& other) noexcept {
@@ -182,13 +182,13 @@ class ArrayMap {
   public:
     using value_type = Value;
 
-    /// `writable` false: for a map opened read-only.
+    /// `writable` false: for a map opened read-only, which the kernel does not let be mapped.
     static Result<ArrayMap> from(Fd fd, bool writable = true) {
         auto raw = WEIR_TRY(RawMap::from(std::move(fd)));
         WEIR_CHECK(raw.expect({BPF_MAP_TYPE_ARRAY}, sizeof(uint32_t), sizeof(Value)));
         std::optional<ArrayView> view;
-        if ((raw.info().flags & BPF_F_MMAPABLE) != 0) {
-            view = WEIR_TRY(ArrayView::map(raw, writable));
+        if (writable && (raw.info().flags & BPF_F_MMAPABLE) != 0) {
+            view = WEIR_TRY(ArrayView::map(raw));
         }
         return ArrayMap(std::move(raw), std::move(view));
     }
@@ -204,6 +204,25 @@ class ArrayMap {
             WEIR_TRY(raw_.find(&index, &value));
         }
         return value;
+    }
+    /// Calls `visit(index, value)` for all elements; few system calls, or none.
+    template <typename Visit>
+    [[nodiscard]] Result<void> for_each(Visit&& visit) const {
+        Value value;
+        if (!view_) {
+            return raw_.for_each([&](const void* key, const void* raw_value) {
+                uint32_t index = 0;
+                std::memcpy(&index, key, sizeof index);
+                std::memcpy(&value, raw_value, sizeof value);
+                visit(index, value);
+                return true;
+            });
+        }
+        for (uint32_t index = 0; index < size(); ++index) {
+            std::memcpy(&value, at(index), sizeof value);
+            visit(index, value);
+        }
+        return {};
     }
     /// The whole value; a reader may see it half written (use store64 for what must not be).
     [[nodiscard]] Result<void> put(uint32_t index, const Value& value) const {

@@ -49,10 +49,9 @@ uint32_t configured_size(std::string_view name, const TableSizes& sizes) {
 
 Result<void> set_size(bpf_map* map, const TableSizes& sizes) {
     const std::string_view name = bpf_map__name(map);
-    bpf_map* target = is_sharded(name) ? bpf_map__inner_map(map) : map;
-    const uint32_t size = is_sharded(name) ? sizes.ct_per_shard : configured_size(name, sizes);
-    if (size == 0 || target == nullptr) return {};
-    if (const int error = bpf_map__set_max_entries(target, size); error != 0) {
+    const uint32_t size = configured_size(name, sizes);
+    if (size == 0) return {};
+    if (const int error = bpf_map__set_max_entries(map, size); error != 0) {
         return fail_errno(-error, "map {}: set its capacity to {}", name, size);
     }
     return {};
@@ -90,6 +89,16 @@ Result<uint32_t> shard_capacity(const RawMap& outer) {
     if (fd < 0) return fail_errno(-fd, "map {}: open its first shard", outer.info().name);
     const auto shard = WEIR_TRY(RawMap::from(Fd(fd)));
     return shard.info().max_entries;
+}
+
+MapInfo shape_of_shards(bpf_map* outer, const TableSizes& sizes) {
+    const bpf_map* inner = bpf_map__inner_map(outer);
+    return {
+        .type = bpf_map__type(inner),
+        .key_size = bpf_map__key_size(inner),
+        .value_size = bpf_map__value_size(inner),
+        .max_entries = sizes.ct_per_shard != 0 ? sizes.ct_per_shard : bpf_map__max_entries(inner),
+        .flags = bpf_map__map_flags(inner)};
 }
 
 Result<Fd> duplicate_fd(int fd) {
@@ -152,10 +161,12 @@ Result<void> MapSet::provide(const PinDir& pins, const ObjectImage& image, const
     auto object = WEIR_TRY(BpfObject::open(image));
     WEIR_CHECK(object.keep_programs([](std::string_view) { return false; }));
     std::vector<bpf_map*> missing;
+    std::vector<std::pair<std::string, MapInfo>> shards;  // libbpf forgets the template at load
     for (bpf_map* map : object.maps()) {
         const std::string_view name = bpf_map__name(map);
         if (!is_shared(name)) continue;
         WEIR_CHECK(set_size(map, sizes));
+        if (is_sharded(name)) shards.emplace_back(name, shape_of_shards(map, sizes));
         if (find(name) == nullptr) WEIR_CHECK(take_pinned(pins, map));
         if (find(name) == nullptr) missing.push_back(map);
     }
@@ -173,17 +184,16 @@ Result<void> MapSet::provide(const PinDir& pins, const ObjectImage& image, const
             {.name = name, .created = true, .capacity = capacity, .configured = capacity});
         maps_.emplace(name, std::move(made));
     }
-    for (bpf_map* map : object.maps()) {
-        if (is_sharded(bpf_map__name(map))) {
-            step("fill " + std::string(bpf_map__name(map)));
-            WEIR_CHECK(fill_shards(bpf_map__name(map), bpf_map__inner_map(map)));
-        }
+    for (const auto& [name, shape] : shards) {
+        step("fill " + name);
+        WEIR_CHECK(fill_shards(name, shape));
     }
     return {};
 }
 
+// The template in the object has another capacity, which the kernel does not compare for hashes.
 // All missing shards go in by one call: each call waits for a grace period.
-Result<void> MapSet::fill_shards(std::string_view outer_name, const bpf_map* inner) {
+Result<void> MapSet::fill_shards(std::string_view outer_name, const MapInfo& shape) {
     const RawMap& outer = *find(outer_name);
     std::vector<Fd> made;
     std::vector<uint32_t> indices;
@@ -191,10 +201,10 @@ Result<void> MapSet::fill_shards(std::string_view outer_name, const bpf_map* inn
     for (uint32_t shard = 0; shard < outer.info().max_entries; ++shard) {
         uint32_t id = 0;
         if (WEIR_TRY(outer.find(&shard, &id))) continue;
-        LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = bpf_map__map_flags(inner));
-        const int fd = bpf_map_create(bpf_map__type(inner), fmt::format("{}_s", outer_name).c_str(),
-                                      bpf_map__key_size(inner), bpf_map__value_size(inner),
-                                      bpf_map__max_entries(inner), &opts);
+        LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = shape.flags);
+        const int fd = bpf_map_create(static_cast<bpf_map_type>(shape.type),
+                                      fmt::format("{}_s", outer_name).c_str(), shape.key_size,
+                                      shape.value_size, shape.max_entries, &opts);
         if (fd < 0) return fail_errno(-fd, "map {}: make shard {}", outer_name, shard);
         made.emplace_back(fd);
         indices.push_back(shard);
@@ -204,7 +214,7 @@ Result<void> MapSet::fill_shards(std::string_view outer_name, const bpf_map* inn
     for (AdoptedMap& entry : adopted_) {
         if (entry.name != outer_name) continue;
         entry.capacity = outer.info().max_entries * WEIR_TRY(shard_capacity(outer));
-        entry.configured = outer.info().max_entries * bpf_map__max_entries(inner);
+        entry.configured = outer.info().max_entries * shape.max_entries;
     }
     return {};
 }

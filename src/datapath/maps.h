@@ -70,7 +70,7 @@ class MapSet {
     Result<void> provide(const PinDir& pins, const ObjectImage& image, const TableSizes& sizes,
                          const StepHook& step);
     Result<void> take_pinned(const PinDir& pins, const bpf_map* definition);
-    Result<void> fill_shards(std::string_view outer_name, const bpf_map* inner);
+    Result<void> fill_shards(std::string_view outer_name, const MapInfo& shape);
 
     std::map<std::string, RawMap, std::less<>> maps_;
     std::vector<AdoptedMap> adopted_;

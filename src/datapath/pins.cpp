@@ -42,7 +42,7 @@ Result<void> pin(int fd, const fs::path& path) {
 }
 
 Result<void> pin_replacing(int fd, const fs::path& path) {
-    const fs::path next = path.string() + ".next";
+    const fs::path next = path.string() + std::string(kUnfinished);  // no dots on a bpffs
     ::unlink(next.c_str());
     WEIR_CHECK(pin(fd, next));
     if (::rename(next.c_str(), path.c_str()) != 0) {

@@ -41,6 +41,8 @@ class PinDir {
 Result<Fd> open_pin(const std::filesystem::path& path, bool read_only = false);
 /// Pins an object; an existing pin is an error (kExists).
 Result<void> pin(int fd, const std::filesystem::path& path);
+/// Ends the name of a pin that pin_replacing() had not yet renamed when the agent died.
+inline constexpr std::string_view kUnfinished = "-next";
 /// Pins an object in place of whatever `path` holds, by rename: the path always names one of both.
 Result<void> pin_replacing(int fd, const std::filesystem::path& path);
 /// Removes a pin; the answer tells whether there was one.

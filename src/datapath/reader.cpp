@@ -46,14 +46,6 @@ Result<bool> visit_flows(const RawMap& map, bool established,
     return more;
 }
 
-template <typename Value, typename Used>
-Result<uint64_t> count_used(const ArrayMap<Value>& array, Used&& used) {
-    uint64_t n = 0;
-    for (uint32_t i = 1; i < array.size(); ++i)
-        n += used(WEIR_TRY(array.get(i))) ? 1 : 0;
-    return n;
-}
-
 bool in_use(const weir_service& service) {
     return (service.flags & WEIR_SVC_IN_USE) != 0;
 }
@@ -65,6 +57,24 @@ bool in_use(const weir_endpoint& endpoint) {
 }
 bool in_use(const weir_slot& slot) {
     return slot.backend != 0;
+}
+
+template <typename Value>
+Result<uint64_t> count_used(const ArrayMap<Value>& array) {
+    uint64_t n = 0;
+    WEIR_CHECK(array.for_each(
+        [&](uint32_t index, const Value& value) { n += index != 0 && in_use(value) ? 1 : 0; }));
+    return n;
+}
+
+/// {index, value} of every element in use; index 0 never is.
+template <typename Found, typename Value>
+Result<std::vector<Found>> elements_in_use(const ArrayMap<Value>& array) {
+    std::vector<Found> found;
+    WEIR_CHECK(array.for_each([&](uint32_t index, const Value& value) {
+        if (index != 0 && in_use(value)) found.push_back({index, value});
+    }));
+    return found;
 }
 
 bool is_table(uint32_t type) {
@@ -120,12 +130,7 @@ Result<std::vector<std::pair<weir_vip_key, weir_vip>>> Reader::vips() const {
 }
 
 Result<std::vector<IndexedService>> Reader::services() const {
-    std::vector<IndexedService> found;
-    for (uint32_t i = 1; i < tables_.services.size(); ++i) {
-        const weir_service service = WEIR_TRY(tables_.services.get(i));
-        if (in_use(service)) found.push_back({i, service});
-    }
-    return found;
+    return elements_in_use<IndexedService>(tables_.services);
 }
 
 Result<std::vector<uint32_t>> Reader::backends_of(const weir_service& service,
@@ -140,21 +145,11 @@ Result<std::vector<uint32_t>> Reader::backends_of(const weir_service& service,
 }
 
 Result<std::vector<IndexedBackend>> Reader::backends() const {
-    std::vector<IndexedBackend> found;
-    for (uint32_t id = 1; id < tables_.backends.size(); ++id) {
-        const weir_backend backend = WEIR_TRY(tables_.backends.get(id));
-        if (in_use(backend)) found.push_back({id, backend});
-    }
-    return found;
+    return elements_in_use<IndexedBackend>(tables_.backends);
 }
 
 Result<std::vector<IndexedEndpoint>> Reader::endpoints() const {
-    std::vector<IndexedEndpoint> found;
-    for (uint32_t id = 1; id < tables_.endpoints.size(); ++id) {
-        const weir_endpoint endpoint = WEIR_TRY(tables_.endpoints.get(id));
-        if (in_use(endpoint)) found.push_back({id, endpoint});
-    }
-    return found;
+    return elements_in_use<IndexedEndpoint>(tables_.endpoints);
 }
 
 Result<std::vector<DropCount>> Reader::drops() const {
@@ -186,11 +181,10 @@ Result<std::array<uint64_t, WEIR_COUNTERS>> Reader::counters() const {
 
 Result<uint64_t> Reader::entries_of(const RawMap& map) const {
     const std::string& name = map.info().name;
-    const auto used = [](const auto& value) { return in_use(value); };
-    if (name == "weir_services") return count_used(tables_.services, used);
-    if (name == "weir_slots") return count_used(tables_.slots, used);
-    if (name == "weir_backends") return count_used(tables_.backends, used);
-    if (name == "weir_endpoints") return count_used(tables_.endpoints, used);
+    if (name == "weir_services") return count_used(tables_.services);
+    if (name == "weir_slots") return count_used(tables_.slots);
+    if (name == "weir_backends") return count_used(tables_.backends);
+    if (name == "weir_endpoints") return count_used(tables_.endpoints);
     if (is_table(map.info().type)) return WEIR_TRY(map.count());
     if (map.info().type != BPF_MAP_TYPE_ARRAY_OF_MAPS) return uint64_t{map.info().max_entries};
     uint64_t n = 0;

@@ -31,7 +31,7 @@ Result<Fd> open_cgroup(const std::filesystem::path& path) {
 
 /// The number by which the kernel's link facts name a cgroup: its inode on 64-bit machines.
 Result<uint64_t> cgroup_id(int fd) {
-    struct stat status {};
+    struct stat status{};
     if (::fstat(fd, &status) != 0) return fail_errno(errno, "stat a cgroup");
     return status.st_ino;
 }
@@ -55,7 +55,8 @@ Result<void> update_link(int link, const LoadedBuild::SockProgram& program) {
 
 class SockAttacher {
   public:
-    SockAttacher(const PinDir& pins, int cgroup, uint64_t id) : pins_(pins), cgroup_(cgroup), id_(id) {}
+    SockAttacher(const PinDir& pins, int cgroup, uint64_t id)
+        : pins_(pins), cgroup_(cgroup), id_(id) {}
 
     Result<void> attach(const LoadedBuild::SockProgram& program, SockLinks& report) const {
         const auto path = pins_.link(program.name);
@@ -83,8 +84,8 @@ class SockAttacher {
 
   private:
     [[nodiscard]] Result<void> create(const LoadedBuild::SockProgram& program) const {
-        const int link = bpf_link_create(program.fd, cgroup_,
-                                         static_cast<bpf_attach_type>(program.attach_type), nullptr);
+        const int link = bpf_link_create(
+            program.fd, cgroup_, static_cast<bpf_attach_type>(program.attach_type), nullptr);
         if (link < 0) return fail_errno(-link, "attach {} to the cgroup", program.name);
         return pin_replacing(Fd(link).get(), pins_.link(program.name));
     }

@@ -19,9 +19,9 @@ struct SockLinks {
     std::vector<std::string> removed;  ///< switched off, or of no program of this build
 };
 
-/// Puts a build's socket programs in force on `cgroup_root`: links pinned as links/<program>, updated
-/// one by one by compare-and-swap, so that each hook always runs the old or the new program. A link
-/// on another cgroup is made anew here before the old one goes.
+/// Puts a build's socket programs in force on `cgroup_root`: links pinned as links/<program>,
+/// updated one by one by compare-and-swap, so that each hook always runs the old or the new
+/// program. A link on another cgroup is made anew here before the old one goes.
 Result<SockLinks> attach_sock(const std::vector<LoadedBuild::SockProgram>& programs,
                               const std::filesystem::path& cgroup_root, const PinDir& pins,
                               const StepHook& step);

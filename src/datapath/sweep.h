@@ -8,8 +8,8 @@
 #include "datapath/maps.h"
 #include "weir/ct.h"
 
-/// The in-kernel timer that removes expired flows. It lives as long as its map is pinned; each build
-/// points it at its own code.
+/// The in-kernel timer that removes expired flows. It lives as long as its map is pinned; each
+/// build points it at its own code.
 namespace weir::datapath {
 
 /// Runs sweep_start of a build, which (re)arms the timer with this build's sweep.

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// Typed maps on the kernel, with no BPF object.
+#include "datapath/map.h"
+
+#include <atomic>
+#include <set>
+#include <thread>
+
+#include <bpf/bpf.h>
+
+#include <gtest/gtest.h>
+
+#include "datapath/fixture.h"
+
+namespace weir::datapath::test {
+namespace {
+
+Fd make(bpf_map_type type, uint32_t key, uint32_t value, uint32_t entries, uint32_t flags = 0) {
+    LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = flags);
+    const int fd = bpf_map_create(type, "weir_test", key, value, entries, &opts);
+    EXPECT_GE(fd, 0);
+    return Fd(fd);
+}
+
+using TestHash = HashMap<uint32_t, uint64_t>;
+
+TEST(MapTest, AnotherShapeIsRefusedByName) {
+    for (Fd& fd : std::array{make(BPF_MAP_TYPE_HASH, 4, 4, 8), make(BPF_MAP_TYPE_HASH, 8, 8, 8),
+                             make(BPF_MAP_TYPE_LRU_HASH, 4, 8, 8)}) {
+        const auto map = TestHash::from(std::move(fd));
+        ASSERT_FALSE(map);
+        EXPECT_EQ(map.error().code(), Errc::kInvalid);
+        EXPECT_NE(map.error().message().find("weir_test"), std::string::npos);
+    }
+}
+
+TEST(MapTest, PutFindEraseAndBatches) {
+    const auto map = TestHash::from(make(BPF_MAP_TYPE_HASH, 4, 8, 10000));
+    WEIR_ASSERT_OK(map);
+    EXPECT_FALSE(map->find(1)->has_value());
+    WEIR_ASSERT_OK(map->put(1, 11));
+    EXPECT_EQ(map->find(1)->value(), 11U);
+    EXPECT_TRUE(map->erase(1).value());
+    EXPECT_FALSE(map->erase(1).value());
+    std::vector<uint32_t> keys;
+    std::vector<uint64_t> values;
+    for (uint32_t i = 0; i < 10000; ++i) {
+        keys.push_back(i);
+        values.push_back(i * 3);
+    }
+    WEIR_ASSERT_OK(map->put_batch(keys, values));
+    EXPECT_EQ(map->raw().count().value(), 10000U);
+    EXPECT_EQ(map->find(9999)->value(), 29997U);
+    WEIR_ASSERT_OK(map->erase(5000));
+    WEIR_ASSERT_OK(map->erase_batch(keys));
+    EXPECT_EQ(map->raw().count().value(), 0U);
+}
+
+TEST(MapTest, AFullTableSaysSo) {
+    const auto map = TestHash::from(make(BPF_MAP_TYPE_HASH, 4, 8, 2));
+    WEIR_ASSERT_OK(map);
+    WEIR_ASSERT_OK(map->put(1, 1));
+    WEIR_ASSERT_OK(map->put(2, 1));
+    const auto full = map->put(3, 1);
+    ASSERT_FALSE(full);
+    EXPECT_EQ(full.error().code(), Errc::kExhausted);
+    EXPECT_NE(full.error().message().find("weir_test"), std::string::npos);
+}
+
+// Elements that stay are all seen, and the walk ends, while others come and go as fast as they can.
+TEST(MapTest, AWalkOfAChangingTableEnds) {
+    for (const uint32_t flags : {0U, uint32_t{BPF_F_NO_PREALLOC}}) {
+        const auto map = TestHash::from(make(BPF_MAP_TYPE_HASH, 4, 8, 8192, flags));
+        WEIR_ASSERT_OK(map);
+        for (uint32_t i = 0; i < 1000; ++i)
+            WEIR_ASSERT_OK(map->put(i, i));
+        std::atomic<bool> stop = false;
+        std::thread writer([&] {
+            for (uint32_t i = 0; !stop; ++i) {
+                (void)map->put(100000 + i % 4000, i);
+                (void)map->erase(100000 + (i + 2000) % 4000);
+            }
+        });
+        for (int round = 0; round < 20; ++round) {
+            std::set<uint32_t> seen;
+            const auto walked = map->for_each([&](uint32_t key, uint64_t) {
+                if (key < 1000) seen.insert(key);
+            });
+            EXPECT_TRUE(walked);
+            EXPECT_EQ(seen.size(), 1000U);
+        }
+        stop = true;
+        writer.join();
+    }
+}
+
+TEST(MapTest, AWalkOfAChangingLpmEnds) {
+    struct Key {
+        uint32_t length;
+        uint32_t address;
+    };
+    const auto map = LpmMap<Key, uint32_t>::from(
+        make(BPF_MAP_TYPE_LPM_TRIE, sizeof(Key), 4, 512, BPF_F_NO_PREALLOC));
+    WEIR_ASSERT_OK(map);
+    std::atomic<bool> stop = false;
+    std::thread writer([&] {
+        for (uint32_t i = 0; !stop; ++i) {
+            (void)map->put({32, i % 256}, i);
+            (void)map->erase({32, (i + 128) % 256});
+        }
+    });
+    for (int round = 0; round < 200; ++round) {
+        size_t n = 0;
+        EXPECT_TRUE(map->for_each([&](const Key&, uint32_t) { ++n; }));
+        EXPECT_LE(n, 2 * 512U + 4096U);
+    }
+    stop = true;
+    writer.join();
+}
+
+TEST(MapTest, MappedArraysAreTheKernelsMemory) {
+    struct Value {
+        uint64_t a;
+        uint32_t b[3];
+    };
+    const auto array =
+        ArrayMap<Value>::from(make(BPF_MAP_TYPE_ARRAY, 4, sizeof(Value), 100, BPF_F_MMAPABLE));
+    WEIR_ASSERT_OK(array);
+    WEIR_ASSERT_OK(array->put(99, {.a = 5, .b = {1, 2, 3}}));
+    WEIR_ASSERT_OK(array->store64(99, 0, 0x1122334455667788));
+    Value direct{};
+    const uint32_t key = 99;
+    EXPECT_TRUE(array->raw().find(&key, &direct).value());
+    EXPECT_EQ(direct.a, 0x1122334455667788U);
+    EXPECT_EQ(direct.b[2], 3U);
+    EXPECT_EQ(array->get(98)->a, 0U);
+    EXPECT_EQ(array->get(100).error().code(), Errc::kExhausted);
+    EXPECT_FALSE(array->store64(99, 4, 1));
+    EXPECT_FALSE(array->store64(99, sizeof(Value), 1));
+}
+
+TEST(MapTest, PlainArraysWorkBySystemCall) {
+    const auto array = ArrayMap<uint64_t>::from(make(BPF_MAP_TYPE_ARRAY, 4, 8, 10));
+    WEIR_ASSERT_OK(array);
+    WEIR_ASSERT_OK(array->put(9, 7));
+    EXPECT_EQ(array->get(9).value(), 7U);
+    EXPECT_FALSE(array->store64(9, 0, 1)) << "not atomic";
+}
+
+TEST(MapTest, MemoryIsWhatTheKernelCharges) {
+    const auto small = TestHash::from(make(BPF_MAP_TYPE_HASH, 4, 8, 100));
+    const auto large = TestHash::from(make(BPF_MAP_TYPE_HASH, 4, 8, 100000));
+    EXPECT_GT(large->raw().memory().value(), 100000U * 12);
+    EXPECT_LT(small->raw().memory().value(), 100000U);
+}
+
+}  // namespace
+}  // namespace weir::datapath::test
