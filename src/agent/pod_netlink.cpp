@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/pod_netlink.h"
+
+#include <cerrno>
+#include <map>
+
+#include "agent/pod_wirer.h"
+#include "datapath/netlink/requests.h"
+#include "datapath/netlink/socket.h"
+
+namespace weir::agent {
+namespace {
+
+constexpr netlink::MacAddress kHostMac = {0xee, 0xee, 0xee, 0xee, 0xee, 0xee};
+
+std::string alias_of(const ipam::Record& record) {
+    const std::string pod = record.pod_name.empty() ? record.key.container
+                                                    : record.pod_namespace + "/" + record.pod_name;
+    return pod + " " + record.key.ifname;
+}
+
+using AddressesByLink = std::map<uint32_t, std::vector<IpAddress>>;
+
+Result<AddressesByLink> routed_addresses() {
+    netlink::Socket socket = WEIR_TRY(netlink::Socket::open());
+    AddressesByLink all;
+    for (const Family family : kFamilies) {
+        std::vector<netlink::Route> routes;
+        WEIR_CHECK(socket.dump(
+            netlink::get_routes_of_ours(family), [&] { routes.clear(); },
+            [&](const nlmsghdr* message) {
+                if (auto route = netlink::parse_route(message)) routes.push_back(*route);
+            }));
+        for (const netlink::Route& route : routes) {
+            const bool one_address = route.dst.mapped_length() == 128;
+            if (one_address && route.oifs.size() == 1) {
+                all[route.oifs.front()].push_back(route.dst.address());
+            }
+        }
+    }
+    return all;
+}
+
+}  // namespace
+
+netlink::PodLinkSpec pod_link_spec(const ipam::Record& record, uint32_t endpoint, uint32_t mtu) {
+    const ipam::AttachmentKey& key = record.key;
+    netlink::PodLinkSpec spec;
+    spec.container_id = key.container;
+    spec.ifname = key.ifname;
+    spec.host_ifname = netlink::pod_host_ifname(key.container, key.ifname, record.pod_name);
+    spec.alias = alias_of(record);
+    for (const IpAddress& address : record.addresses) {
+        spec.addresses[family_index(address.family())] =
+            netlink::PodAddress{address, pod_gateway(address.family())};
+    }
+    spec.mtu = mtu;
+    spec.host_mac = kHostMac;
+    spec.pod_mac = netlink::pod_mac(key.container, key.ifname);
+    spec.endpoint = endpoint;
+    return spec;
+}
+
+Result<bool> pod_link_exists(const ipam::AttachmentKey& key) {
+    netlink::Socket socket = WEIR_TRY(netlink::Socket::open());
+    auto link =
+        socket.get(netlink::get_link_by_alt_name(netlink::alt_name(key.container, key.ifname)));
+    if (!link && link.error().os_errno() == ENODEV) return false;
+    if (!link) return Failure(std::move(link).error());
+    return true;
+}
+
+Result<std::vector<ipam::Found>> found_pods(const netlink::PodLinks& links) {
+    const AddressesByLink addresses = WEIR_TRY(routed_addresses());
+    std::vector<ipam::Found> found;
+    for (const netlink::FoundPodLink& each : WEIR_TRY(links.list())) {
+        if (!each.attachment) {
+            WEIR_CHECK(links.remove(each.link.name));
+            continue;
+        }
+        const auto at = addresses.find(each.link.ifindex);
+        found.push_back(
+            {.key = {each.attachment->container_id, each.attachment->ifname},
+             .addresses = at == addresses.end() ? std::vector<IpAddress>{} : at->second});
+    }
+    return found;
+}
+
+}  // namespace weir::agent

@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/views.h"
+
+#include <algorithm>
+#include <ctime>
+
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+
+#include "agent/conntrack_filter.h"
+#include "agent/table_view.h"
+#include "agent/version.h"
+#include "common/log.h"
+#include "datapath/programs.h"
+#include "datapath/sweep.h"
+#include "weir/limits.h"
+
+namespace weir::agent {
+namespace {
+
+namespace json = boost::json;
+using std::chrono::duration;
+
+std::string rfc3339(std::chrono::system_clock::time_point time) {
+    const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
+    std::tm parts{};
+    ::gmtime_r(&seconds, &parts);
+    std::array<char, 32> text{};
+    const size_t n = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+    return {text.data(), n};
+}
+
+/// Of a time since boot, which is what outlives an agent.
+std::string rfc3339(BootTime time) {
+    if (time == BootTime{}) return {};
+    const auto age = boot_now() - time;
+    return rfc3339(std::chrono::system_clock::now() -
+                   std::chrono::duration_cast<std::chrono::system_clock::duration>(age));
+}
+
+std::string kernel_release() {
+    utsname name{};
+    return ::uname(&name) == 0 ? name.release : "";
+}
+
+std::string_view to_text(model::PodPhase phase) {
+    switch (phase) {
+        case model::PodPhase::kPending: return "Pending";
+        case model::PodPhase::kRunning: return "Running";
+        case model::PodPhase::kSucceeded: return "Succeeded";
+        case model::PodPhase::kFailed: return "Failed";
+        case model::PodPhase::kUnknown: return "Unknown";
+    }
+    return "";
+}
+
+std::string_view to_text(model::ServiceType type) {
+    switch (type) {
+        case model::ServiceType::kClusterIp: return "ClusterIP";
+        case model::ServiceType::kNodePort: return "NodePort";
+        case model::ServiceType::kLoadBalancer: return "LoadBalancer";
+        case model::ServiceType::kExternalName: return "ExternalName";
+    }
+    return "";
+}
+
+std::string_view family_name(Family family) { return family == Family::kIpv4 ? "IPv4" : "IPv6"; }
+
+/// Lines made once, when the client begins to read; the table may change under it, as tables do.
+class Lines final : public api::LineSource {
+  public:
+    explicit Lines(std::vector<std::string> lines) : lines_(std::move(lines)) {}
+    State pull(std::string& out, size_t limit) override {
+        const size_t end = out.size() + limit;
+        while (next_ < lines_.size() && out.size() < end) out += lines_[next_++] + "\n";
+        return next_ == lines_.size() ? State::kEnd : State::kMore;
+    }
+    void on_ready(std::function<void()> /*wake*/) override {}
+
+  private:
+    std::vector<std::string> lines_;
+    size_t next_ = 0;
+};
+
+/// Hubble-sized answers are enough for a person; a table of a million flows is read with a filter.
+constexpr size_t kMaxConntrackLines = 200'000;
+
+template <typename T>
+Result<json::value> as_json(const Result<T>& result) {
+    if (!result) return Failure(result.error());
+    return api::to_json(*result);
+}
+
+}  // namespace
+
+Views::Views(const ViewInputs& inputs) : in_(inputs) {}
+
+void Views::register_on(api::Router& router) const {
+    const auto view = [this] { return api::TableView(in_.reader, in_.names); };
+    router.get("/v1/status", [this](const api::Request&) { return as_json(status()); });
+    router.get("/v1/pods", [this](const api::Request&) { return as_json(pods()); });
+    router.get("/v1/services", [this](const api::Request&) { return as_json(services()); });
+    router.get("/v1/backends", [view](const api::Request&) { return as_json(view().backends()); });
+    router.get("/v1/drops", [view](const api::Request&) { return as_json(view().drops()); });
+    router.get("/v1/ipam",
+               [this](const api::Request&) { return as_json(Result<api::Ipam>(ipam())); });
+    router.get("/v1/config", [this](const api::Request&) {
+        return as_json(Result<std::vector<api::Setting>>(settings()));
+    });
+    router.get_stream("/v1/conntrack",
+                      [this](const api::Request& request) { return conntrack(request); });
+    router.get_text("/healthz", api::Reach::kPublic,
+                    [](const api::Request&) { return api::Response::text(200, "ok\n"); });
+    router.get_text("/readyz", api::Reach::kPublic, [this](const api::Request&) {
+        const auto reasons = troubles();
+        std::string text;
+        for (const auto& reason : reasons) text += reason + "\n";
+        return reasons.empty() ? api::Response::text(200, "ok\n")
+                               : api::Response::text(503, std::move(text));
+    });
+}
+
+std::vector<std::string> Views::troubles() const {
+    std::vector<std::string> reasons;
+    if (!in_.objects.synced()) reasons.emplace_back("not every source has been read once");
+    if (!in_.objects.write_error().empty()) {
+        reasons.push_back("load-balancing tables: " + in_.objects.write_error());
+    }
+    return reasons;
+}
+
+Result<api::Status> Views::status() const {
+    api::Status out;
+    const auto& config = in_.start.config;
+    out.node = config.node_name;
+    out.version = build_version();
+    out.kernel = kernel_release();
+    out.abi = WEIR_ABI_VERSION;
+    out.pid = static_cast<uint64_t>(::getpid());
+    out.uptime_seconds = duration<double>(std::chrono::steady_clock::now() - begin_).count();
+    out.reasons = troubles();
+    out.ready = out.reasons.empty();
+    out.cgroup_root = in_.cgroup.path;
+    if (in_.cgroup.subtree) {
+        out.reasons.emplace_back(
+            "cgroup-root is not the host's root: sockets outside of it are served by tc only");
+    }
+    out.run_dir = config.run_dir;
+    out.cni_conf = (config.cni_conf_dir.empty() ? config.run_dir / "cni" : config.cni_conf_dir) /
+                   "05-weir.conflist";
+    out.cni_bin = config.cni_bin_dir.empty() ? config.run_dir / "cni/bin" : config.cni_bin_dir;
+    out.rss_bytes = metrics::resident_bytes();
+    out.sources = sources();
+    out.datapath = datapath();
+    out.ipam = pools();
+    const auto counters = in_.cni.counters();
+    for (size_t i = 0; i < kCniOperations.size(); ++i) {
+        std::string command(kCniOperations[i]);
+        std::ranges::transform(command, command.begin(),
+                               [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+        for (const auto& [code, count] : counters.operations[i].by_code) {
+            out.cni.push_back({command, code, count});
+        }
+    }
+    out.flows = {.history = in_.hub.history().size(),
+                 .history_capacity = in_.hub.history().capacity(),
+                 .readers = in_.hub.subscribers(),
+                 .lost = 0};
+    if (const auto counted = in_.reader.counters()) {
+        out.flows.lost = (*counted)[WEIR_COUNTER_EVENTS_LOST];
+    }
+    return out;
+}
+
+std::vector<api::Source> Views::sources() const {
+    api::Source source;
+    for (const auto& dir : in_.start.config.source_dirs) {
+        source.name += (source.name.empty() ? "file:" : ",file:") + dir.string();
+    }
+    source.synced = in_.objects.synced();
+    const auto& store = in_.objects.store();
+    source.objects = {{"Node", store.count<model::Node>()},
+                      {"Namespace", store.count<model::Namespace>()},
+                      {"Pod", store.count<model::Pod>()},
+                      {"Service", store.count<model::Service>()},
+                      {"EndpointSlice", store.count<model::EndpointSlice>()},
+                      {"NetworkPolicy", store.count<model::NetworkPolicy>()}};
+    for (const auto& problem : in_.objects.files().problems()) {
+        source.problems.push_back({.source = source.name,
+                                   .file = problem.file,
+                                   .line = problem.line,
+                                   .object = problem.object,
+                                   .field = problem.path,
+                                   .message = problem.message,
+                                   .since = rfc3339(problem.since)});
+    }
+    for (const auto& conflict : store.conflicts()) {
+        source.problems.push_back(
+            {.source = source.name,
+             .file = store.label(conflict.ignored.source),
+             .line = conflict.ignored.line,
+             .object = conflict.key.to_string(),
+             .field = "",
+             .message = fmt::format("defined twice; the one of {}:{} is in force",
+                                    store.label(conflict.used.source), conflict.used.line),
+             .since = rfc3339(conflict.since)});
+    }
+    for (const auto& problem : in_.objects.tables().problems()) {
+        source.problems.push_back(
+            {.source = source.name, .object = problem.object, .message = problem.text});
+    }
+    for (const auto& [service, warnings] : in_.objects.warnings()) {
+        for (const auto& warning : warnings) {
+            source.problems.push_back({.source = source.name,
+                                       .object = "Service " + service.to_string(),
+                                       .message = warning});
+        }
+    }
+    return {source};
+}
+
+api::Datapath Views::datapath() const {
+    api::Datapath out;
+    const auto& config = in_.start.config;
+    out.socket_hooks = to_string(config.socket_hooks);
+    out.device_attach = in_.datapath.devices().uses_tcx() ? "tcx" : "clsact";
+    out.build = build_version();
+    for (const auto& device : in_.host.devices().current().devices) {
+        out.devices.push_back(device.name);
+        out.hooks.push_back({"dev_in", device.name, out.device_attach, true});
+        out.hooks.push_back({"dev_out", device.name, out.device_attach, true});
+    }
+    out.hooks.push_back({"dev_out", "weir0", out.device_attach, true});
+    out.hooks.push_back({"pod_from", "pods", "clsact", true});
+    out.hooks.push_back({"pod_to", "pods", "clsact", true});
+    if (const auto* loaded = in_.datapath.loaded()) {
+        for (const auto& program : loaded->sock()) {
+            out.hooks.push_back({program.name, in_.cgroup.path, "cgroup",
+                                 config.socket_hooks != SocketHooks::kOff});
+        }
+    }
+    if (auto maps = api::TableView(in_.reader, in_.names).maps()) out.maps = std::move(*maps);
+    for (const auto& map : out.maps) out.kernel_bytes += map.bytes;
+    if (const auto* map = in_.datapath.maps().find("weir_sweep")) {
+        if (const auto sweep = datapath::read_sweep(*map)) {
+            const auto now = std::chrono::steady_clock::now().time_since_epoch();
+            const std::chrono::nanoseconds last(static_cast<int64_t>(sweep->last_run_ns));
+            out.sweep = {.last_run_seconds = duration<double>(now - last).count(),
+                         .runs = sweep->runs,
+                         .expired = sweep->expired};
+        }
+    }
+    return out;
+}
+
+Result<std::vector<api::Pod>> Views::pods() const {
+    std::vector<api::Pod> out;
+    for (const auto& local : in_.pods.all()) {
+        const auto& record = local.record;
+        api::Pod pod;
+        pod.ns = record.pod_namespace;
+        pod.name = record.pod_name;
+        pod.uid = record.pod_uid;
+        pod.endpoint = local.endpoint;
+        for (const auto& ip : record.addresses) pod.ips.push_back(ip.to_string());
+        pod.device = local.host_ifname;
+        pod.ifindex = local.ifindex;
+        pod.container_id = record.key.container;
+        pod.netns = record.netns;
+        pod.since = rfc3339(record.created);
+        const model::ObjectName name{model::Text(record.pod_namespace),
+                                     model::Text(record.pod_name)};
+        if (const auto* object = in_.objects.store().find<model::Pod>(name)) {
+            pod.uid = object->meta.uid;
+            pod.phase = to_text(object->phase);
+            pod.ready = object->ready;
+            for (const auto& [key, value] : object->meta.labels) pod.labels[key] = value.str();
+        }
+        out.push_back(std::move(pod));
+    }
+    return out;
+}
+
+Result<std::vector<api::Service>> Views::services() const {
+    auto out = WEIR_TRY(api::TableView(in_.reader, in_.names).services());
+    for (auto& service : out) {
+        const auto* object = in_.objects.store().find<model::Service>(
+            {model::Text(service.ns), model::Text(service.name)});
+        if (object != nullptr) service.type = to_text(object->type);
+    }
+    return out;
+}
+
+std::vector<api::IpamPool> Views::pools() const {
+    std::vector<api::IpamPool> out;
+    for (const auto family : kFamilies) {
+        const auto stats = in_.ipam.stats(family);
+        if (stats.size == 0) continue;
+        api::IpamPool pool;
+        pool.family = family_name(family);
+        for (const auto& range : in_.objects.pod_ranges()) {
+            if (range.family() != family) continue;
+            pool.cidr += (pool.cidr.empty() ? "" : ",") + range.to_string();
+            pool.router = netlink::router_address(range).to_string();
+        }
+        pool.capacity = static_cast<uint64_t>(
+            std::min<ipam::Number>(stats.size, std::numeric_limits<int64_t>::max()));
+        pool.used = stats.used;
+        pool.cooling = stats.resting;
+        out.push_back(std::move(pool));
+    }
+    return out;
+}
+
+api::Ipam Views::ipam() const {
+    api::Ipam out;
+    out.pools = pools();
+    for (const auto& record : in_.ipam.list()) {
+        for (const auto& address : record.addresses) {
+            out.addresses.push_back({.address = address.to_string(),
+                                     .ns = record.pod_namespace,
+                                     .pod = record.pod_name,
+                                     .container_id = record.key.container,
+                                     .ifname = record.key.ifname,
+                                     .since = rfc3339(record.created)});
+        }
+    }
+    return out;
+}
+
+std::vector<api::Setting> Views::settings() const {
+    std::vector<api::Setting> out;
+    for (size_t i = 0; i < in_.start.effective.size(); ++i) {
+        const auto& [name, value] = in_.start.effective[i];
+        out.push_back({name, value, in_.start.origins[i]});
+    }
+    return out;
+}
+
+Result<std::unique_ptr<api::LineSource>> Views::conntrack(const api::Request& request) const {
+    const auto filter = WEIR_TRY(api::ConntrackFilter::parse(request.query));
+    std::vector<std::string> lines;
+    WEIR_CHECK(api::TableView(in_.reader, in_.names)
+                   .conntrack(filter, [&](const api::Conntrack& entry) {
+                       lines.push_back(json::serialize(api::to_json(entry)));
+                       return lines.size() < kMaxConntrackLines;
+                   }));
+    return std::make_unique<Lines>(std::move(lines));
+}
+
+metrics::Snapshot Views::metrics() const {
+    metrics::Snapshot out;
+    const auto drops = in_.reader.drops();
+    const auto counters = in_.reader.counters();
+    const auto tables = in_.reader.table_use();
+    out.tables_readable = drops && counters && tables;
+    if (out.tables_readable) {
+        for (const auto& drop : *drops) out.drops[drop.reason][drop.direction] = drop.count;
+        out.counters = *counters;
+        for (const auto& table : *tables) {
+            out.tables.push_back({table.name, table.entries, table.capacity, table.memory});
+        }
+    }
+    for (const auto& pool : pools()) {
+        out.pools.push_back({pool.family, pool.used, pool.cooling, pool.capacity});
+    }
+    for (const auto& source : sources()) {
+        for (const auto& problem : source.problems) {
+            ++out.problems[problem.object.substr(0, problem.object.find(' '))];
+        }
+    }
+    out.pods = in_.pods.size();
+    out.services = in_.objects.store().count<model::Service>();
+    for (const auto& use : in_.objects.tables().usage()) {
+        if (use.table == "backends") out.backends = use.used;
+    }
+    out.flow_readers = in_.hub.subscribers();
+    out.flow_reader_lost = in_.hub.lost();
+    out.ready = troubles().empty();
+    return out;
+}
+
+}  // namespace weir::agent

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "bpf/packet.h"
+#include "common/ip.h"
+#include "weir/config.h"
+#include "weir/ct.h"
+#include "weir/endpoint.h"
+#include "weir/event.h"
+#include "weir/lb.h"
+#include "weir/limits.h"
+
+namespace weir::test {
+
+/// The real programs with maps of their own, in a network namespace of the test's own with devices
+/// and routes. Nothing is attached: packets go through by BPF_PROG_RUN, by way of the stubs.
+class Datapath {
+  public:
+    struct Options {
+        std::function<void(weir_config&)> config;
+        /// Maps (by name) loaded as plain hashes with this many elements: so that they can be full.
+        std::vector<std::pair<std::string, unsigned>> small_hashes;
+    };
+    struct Run {
+        int verdict = 0;
+        Bytes packet;
+        uint32_t mark = 0;
+        [[nodiscard]] Frame frame() const { return decode(packet); }
+    };
+    struct Source {
+        unsigned ifindex = 0;
+        unsigned ingress_ifindex = 0;
+        uint32_t mark = 0;
+        uint32_t gso_size = 0;
+    };
+
+    explicit Datapath(const Options& options);
+    ~Datapath();
+    Datapath(const Datapath&) = delete;
+    Datapath& operator=(const Datapath&) = delete;
+
+    Run run(weir_hook hook, const Bytes& packet, const Source& source);
+    /// A program of the pod or host object by name, on a packet of no meaning.
+    int run_program(const std::string& name);
+    /// Nanoseconds a run, mean of `repeat`.
+    uint32_t time_program(int fd, const Bytes& packet, unsigned ifindex, int repeat);
+
+    [[nodiscard]] int map(const std::string& name) const;
+    [[nodiscard]] int program(const std::string& name) const;
+
+    template <typename Key, typename Value>
+    void set(const char* name, const Key& key, const Value& value) {
+        update(map(name), &key, &value);
+    }
+    template <typename Key>
+    void erase(const char* name, const Key& key) {
+        remove(map(name), &key);
+    }
+    template <typename Value, typename Key>
+    std::optional<Value> get(const char* name, const Key& key) {
+        Value value;
+        return lookup(map(name), &key, &value) ? std::optional<Value>(value) : std::nullopt;
+    }
+
+    /// Sum over CPUs.
+    uint64_t drops(weir_drop_reason reason);
+    uint64_t counter(weir_counter counter);
+    /// Events since the last call.
+    std::vector<weir_event> events();
+
+    /// Number of elements of both families' tables.
+    size_t half_count();
+    size_t established_count();
+    /// Changes every entry of the established and half-open tables.
+    void for_each_flow(const std::function<void(weir_ct&)>& change);
+
+  private:
+    struct Objects;
+    static void update(int fd, const void* key, const void* value);
+    static void remove(int fd, const void* key);
+    static bool lookup(int fd, const void* key, void* value);
+    void fill_shards();
+    void fill_programs();
+    std::unique_ptr<Objects> objects_;
+};
+
+/// The world of the tests, the same for all: two pods, a host, Services, an outside.
+struct World {
+    Family family;
+    IpAddress pod_a, pod_b, router, gateway, node, client, vip, remote_pod, stranger;
+    static World of(Family family);
+};
+
+/// Indexes of devices in the namespace, made before the first case.
+struct Devices {
+    unsigned pod_a, pod_b, external, second, host;
+};
+const Devices& devices();
+
+inline constexpr uint16_t kNodePort = 30080;
+inline constexpr uint16_t kBackendPort = 8080;
+inline constexpr Mac kPodAMac = {0x02, 0, 0, 0, 0, 0x0a};
+inline constexpr Mac kPodBMac = {0x02, 0, 0, 0, 0, 0x0b};
+inline constexpr Mac kHostMac = {0xee, 0xee, 0xee, 0xee, 0xee, 0xee};
+
+/// Fills endpoints, devices, addresses and ranges of both families.
+void populate(Datapath& datapath);
+
+/// One Service port at `vip`:80 (and `node_port`, if not zero) with these backends.
+struct ServiceSpec {
+    IpAddress vip;
+    uint8_t proto = kTcp;
+    uint16_t node_port = 0;
+    std::vector<std::pair<IpAddress, uint16_t>> backends;
+    std::vector<std::pair<IpAddress, uint16_t>> local;
+    uint32_t flags = 0;  ///< enum weir_service_flags, besides what the backends say
+    uint32_t vip_flags = WEIR_VIP_CLUSTER_IP;
+    uint32_t index = 1;
+};
+void add_service(Datapath& datapath, const ServiceSpec& spec);
+
+class DatapathTest : public testing::TestWithParam<Family> {
+  protected:
+    void SetUp() override;
+    void load(const Datapath::Options& options = {});
+    /// The pod at the other end sends, or receives from, the host.
+    Datapath::Run from_a(const Frame& frame) { return from(devices().pod_a, frame); }
+    Datapath::Run from_b(const Frame& frame) { return from(devices().pod_b, frame); }
+    Datapath::Run from(unsigned ifindex, const Frame& frame);
+    Datapath::Run from_outside(const Frame& frame);
+    Datapath::Run to_pod(unsigned ifindex, const Frame& frame, unsigned ingress = 0);
+    Datapath::Run from_host(unsigned ifindex, const Frame& frame);
+
+    World world_ = World::of(Family::kIpv4);
+    std::unique_ptr<Datapath> datapath_;
+};
+
+inline constexpr int kRedirect = 7, kDropped = 2, kPassed = -1;
+
+}  // namespace weir::test
