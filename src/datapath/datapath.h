@@ -84,7 +84,7 @@ class Datapath {
 
     Options options_;
     PinDir pins_;
-    Fd lock_;  // held as long as this agent owns the pins
+    Fd lock_;  // held as long as this agent owns the pins; a forked child holds it too until exec
     MapSet maps_;
     Tables tables_;
     DeviceAttacher devices_;
