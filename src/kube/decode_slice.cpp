@@ -75,7 +75,9 @@ model::Endpoint decode_endpoint(const Cursor& entry, const model::EndpointSlice&
     const Cursor target = entry["targetRef"];
     if (target["kind"].string() == "Pod") {
         const model::Text ns = target["namespace"].text();
-        endpoint.target = {ns.empty() ? slice.meta.name.ns : ns, target["name"].text()};
+        // Names of pods differ all: not worth a place in the pool.
+        endpoint.target = {ns.empty() ? slice.meta.name.ns : ns,
+                           target["name"].string().value_or("")};
     }
     return endpoint;
 }

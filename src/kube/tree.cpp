@@ -126,6 +126,9 @@ void TreeBuilder::find_duplicates(Tree::Index mapping) {
 }
 
 bool TreeBuilder::copy(Tree::Index source, uint32_t line) {
+    if (++copied_ > kMaxCopied) {
+        return fail(line, fmt::format("aliases expand to over {} values", kMaxCopied));
+    }
     const Tree::Type type = tree_.nodes_[source].type;
     if (type != Tree::Type::kSequence && type != Tree::Type::kMapping) {
         if (!add(type, line)) return false;

@@ -70,8 +70,9 @@ class Tree {
 class TreeBuilder {
   public:
     static constexpr size_t kMaxDepth = 64;
-    /// Also bounds what aliases expand to.
     static constexpr size_t kMaxNodes = 8'000'000;
+    /// What aliases expand to, in all.
+    static constexpr size_t kMaxCopied = 100'000;
     static constexpr size_t kMaxText = size_t{256} << 20;
 
     /// The next value of the open mapping gets this key.
@@ -104,6 +105,7 @@ class TreeBuilder {
     void find_duplicates(Tree::Index mapping);
 
     Tree tree_;
+    size_t copied_ = 0;
     std::vector<Open> open_;
     std::optional<std::pair<uint32_t, uint32_t>> pending_key_;  ///< place and size in the text
     Tree::Index last_ = Tree::kNone;
