@@ -162,18 +162,20 @@ static __always_inline bool ct_take(struct weir_ctx *ctx, struct weir_ct *ct, bo
  */
 static __always_inline struct weir_ct *ct_find(struct weir_ctx *ctx)
 {
+	union weir_key key = {}; /* on the stack: see __global */
 	struct weir_ct *ct;
 
-	ctx->hash = key_of(&ctx->key, &ctx->t, ctx->v6, ctx->proto, &ctx->second);
-	ct = est_find(&ctx->key, ctx->hash, ctx->v6);
+	ctx->hash = key_of(&key, &ctx->t, ctx->v6, ctx->proto, &ctx->second);
+	ctx->key = key;
+	ct = est_find(&key, ctx->hash, ctx->v6);
 	if (ct_take(ctx, ct, false))
 		return ct;
-	ct = half_find(&ctx->key, ctx->hash, ctx->v6);
+	ct = half_find(&key, ctx->hash, ctx->v6);
 	if (ct_take(ctx, ct, true))
 		return ct;
 	if (is_syn(ctx))
 		return NULL;
-	ct = est_find(&ctx->key, ctx->hash, ctx->v6);
+	ct = est_find(&key, ctx->hash, ctx->v6);
 	return ct_take(ctx, ct, false) ? ct : NULL;
 }
 
@@ -349,10 +351,10 @@ static __always_inline bool backend_gone(const struct weir_ctx *ctx, const struc
 }
 
 /* Removes this packet's own entry, wherever it is. */
-static __always_inline void ct_forget(struct weir_ctx *ctx)
+static __always_inline void ct_forget(const union weir_key *key, __u32 hash, bool v6)
 {
-	est_delete(&ctx->key, ctx->hash, ctx->v6);
-	half_delete(&ctx->key, ctx->v6);
+	est_delete(key, hash, v6);
+	half_delete(key, v6);
 }
 
 /*
@@ -361,19 +363,20 @@ static __always_inline void ct_forget(struct weir_ctx *ctx)
  */
 __global int ct_refresh(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
+	union weir_key key;
 	struct weir_ct *ct;
 
 	if (!ctx)
 		return PASS;
-	ct = ctx->half ? half_find(&ctx->key, ctx->hash, ctx->v6)
-		       : est_find(&ctx->key, ctx->hash, ctx->v6);
+	key = ctx->key; /* on the stack: see __global */
+	ct = ctx->half ? half_find(&key, ctx->hash, ctx->v6) : est_find(&key, ctx->hash, ctx->v6);
 	if (!ct)
 		return PASS;
 	if (backend_gone(ctx, ct)) {
 		if (ctx->proto != IPPROTO_UDP)
 			return refuse(ctx, BACKEND_GONE);
 		if (writes_allowed())
-			ct_forget(ctx);
+			ct_forget(&key, ctx->hash, ctx->v6);
 		return STAGE(NEW_FLOW);
 	}
 	if (!writes_allowed())
@@ -391,7 +394,7 @@ __global int ct_refresh(struct __sk_buff *skb, struct weir_ctx *ctx)
 	if (ctx->rewrite)
 		partner_sync(ctx, ct);
 	if (ctx->half && ct->flags & WEIR_CT_SEEN_REPLY)
-		ct_promote(&ctx->key, ctx->hash, ctx->v6, ct, ctx->now);
+		ct_promote(&key, ctx->hash, ctx->v6, ct, ctx->now);
 	return PASS;
 }
 

@@ -79,7 +79,11 @@ struct weir_ctx {
 	__u8 rewrite;	   /* n differs from t */
 };
 
-/* Verified once, not at each call. */
+/*
+ * Verified once, not at each call. What its pointer arguments point to is "memory" to the verifier,
+ * which Linux 6.1 does not take as a key or value of a map: those are copied to the stack, or
+ * values to the scratch (scratch_copy), first.
+ */
 #define __global __attribute__((noinline))
 
 #define TCP_FIN 0x01
@@ -191,6 +195,18 @@ static __always_inline struct weir_scratch *scratch(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&weir_scratch, &zero);
+}
+
+/* A copy of an entry to hand to a map; valid until the next. */
+static __always_inline struct weir_ct *scratch_copy(const struct weir_ct *ct)
+{
+	struct weir_scratch *s = scratch();
+
+	_Static_assert(sizeof(s->bytes) >= sizeof(*ct), "room for an entry");
+	if (!s)
+		return NULL;
+	*(struct weir_ct *)s->bytes = *ct;
+	return (struct weir_ct *)s->bytes;
 }
 
 /* A stage's context, cleared. */

@@ -93,16 +93,18 @@ static __always_inline enum lb_verdict lb_pick(__u64 extent, struct lb_choice *c
 	struct weir_slot *slot = bpf_map_lookup_elem(&weir_slots, &index);
 	struct weir_backend *backend;
 	__u64 word;
+	__u32 id;
 
 	if (!slot)
 		return LB_RACE;
 	word = *(volatile __u64 *)slot; /* backend and tag at once */
 	if ((word >> 32) != WEIR_EXTENT_TAG(extent))
 		return LB_RACE;
-	choice->backend = (__u32)word;
-	backend = bpf_map_lookup_elem(&weir_backends, &choice->backend);
-	if (!backend || !choice->backend || backend->state == WEIR_BACKEND_FREE)
+	id = (__u32)word;
+	backend = bpf_map_lookup_elem(&weir_backends, &id);
+	if (!backend || !id || backend->state == WEIR_BACKEND_FREE)
 		return LB_RACE;
+	choice->backend = id;
 	choice->addr = backend->addr;
 	choice->port = backend->port;
 	return LB_FOUND;
@@ -110,10 +112,11 @@ static __always_inline enum lb_verdict lb_pick(__u64 extent, struct lb_choice *c
 
 static __always_inline enum lb_verdict lb_select(bool near, struct lb_choice *choice)
 {
-	struct weir_service *service = bpf_map_lookup_elem(&weir_services, &choice->service);
+	__u32 index = choice->service; /* on the stack: see __global */
+	struct weir_service *service = bpf_map_lookup_elem(&weir_services, &index);
 	__u64 extent;
 
-	if (!service || !choice->service)
+	if (!service || !index)
 		return LB_RACE;
 	for (int try = 0; try < 2; try++) {
 		choice->service_flags = *(volatile __u32 *)&service->flags;
@@ -146,7 +149,7 @@ __noinline int lb_lookup(const struct weir_addr *addr, __be16 port, __u8 proto, 
 		return LB_RACE;
 	key.addr = *addr;
 	found = vip_find(&key, &vip, &torn);
-	if (!found && !torn && nodeport_candidate(addr, port)) {
+	if (!found && !torn && nodeport_candidate(&key.addr, port)) {
 		key.scope = WEIR_VIP_NODEPORT;
 		if (key.addr.w[2] == WEIR_V4_PREFIX && !key.addr.w[1] && !key.addr.w[0])
 			key.addr.w[3] = 0;

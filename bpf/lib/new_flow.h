@@ -34,13 +34,16 @@ static __always_inline __u32 cidr_flags(const struct weir_addr *addr)
 
 static __always_inline bool is_node_addr(const struct weir_ctx *ctx, const struct weir_addr *addr)
 {
-	return bpf_map_lookup_elem(&weir_node_addrs, addr) ||
+	struct weir_addr key = *addr; /* on the stack: see __global */
+
+	return bpf_map_lookup_elem(&weir_node_addrs, &key) ||
 	       is_cfg_addr(cfg.router, ctx->v6, addr);
 }
 
 static __always_inline __u32 pod_at(const struct weir_addr *addr)
 {
-	struct weir_pod_ref *pod = bpf_map_lookup_elem(&weir_pods, addr);
+	struct weir_addr key = *addr; /* on the stack: see __global */
+	struct weir_pod_ref *pod = bpf_map_lookup_elem(&weir_pods, &key);
 
 	return pod ? pod->endpoint : 0;
 }
@@ -108,17 +111,22 @@ static __always_inline void begin_entry(struct weir_ctx *ctx, struct weir_ct *ct
  */
 __global int insert_first(struct weir_ctx *ctx, struct weir_ct *ct)
 {
-	struct weir_ct *winner;
+	struct weir_ct *winner, *value;
+	union weir_key key;
 	long err;
 
 	if (!ctx || !ct)
 		return WEIR_DROP_INTERNAL;
 	if (!writes_allowed())
 		return 0;
-	est_delete(&ctx->key, ctx->hash, ctx->v6);
-	err = half_insert(&ctx->key, ctx->v6, ct, BPF_NOEXIST);
+	value = scratch_copy(ct);
+	if (!value)
+		return WEIR_DROP_INTERNAL;
+	key = ctx->key;
+	est_delete(&key, ctx->hash, ctx->v6);
+	err = half_insert(&key, ctx->v6, value, BPF_NOEXIST);
 	if (err == -17) {
-		winner = half_find(&ctx->key, ctx->hash, ctx->v6);
+		winner = half_find(&key, ctx->hash, ctx->v6);
 		if (winner && ct_alive(winner, ctx->now, is_syn(ctx))) {
 			*ct = *winner;
 			if (ct->check != ctx->hash)
@@ -126,7 +134,7 @@ __global int insert_first(struct weir_ctx *ctx, struct weir_ct *ct)
 			ct_apply(ctx, ct);
 			return 0;
 		}
-		err = half_insert(&ctx->key, ctx->v6, ct, BPF_ANY);
+		err = half_insert(&key, ctx->v6, value, BPF_ANY);
 	}
 	if (err)
 		return WEIR_DROP_CT_FULL;

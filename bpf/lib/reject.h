@@ -192,7 +192,12 @@ static __always_inline int make_icmp(struct __sk_buff *skb, struct weir_ctx *ctx
 	if (ctx->l3 + quote < skb->len && bpf_skb_change_tail(skb, ctx->l3 + quote, 0))
 		return -1;
 	__builtin_memset(s->bytes, 0, REJECT_QUOTE + 8);
-	if (bpf_skb_load_bytes(skb, ctx->l3, s->bytes, quote))
+	/* Before 6.18 the verifier has forgotten the bounds: say them again, one by one. */
+	barrier_var(quote);
+	if (quote > REJECT_QUOTE)
+		return -1;
+	barrier_var(quote);
+	if (quote < sizeof(struct iphdr) || bpf_skb_load_bytes(skb, ctx->l3, s->bytes, quote))
 		return -1;
 	icmp_kind(ctx, kind, mtu, &icmp);
 	sum = ctx->v6 ? pseudo_sum(ctx, sizeof(icmp) + quote, IPPROTO_ICMPV6) : 0;

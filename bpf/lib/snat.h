@@ -58,7 +58,7 @@ __global int take_reply_key(struct weir_ctx *ctx, struct weir_ct *entry)
 {
 	union weir_key key = {};
 	struct weir_tuple back;
-	struct weir_ct *old;
+	struct weir_ct *old, *value;
 	__u8 second;
 	__u32 hash;
 	long err;
@@ -76,13 +76,16 @@ __global int take_reply_key(struct weir_ctx *ctx, struct weir_ct *entry)
 			return -17;
 		est_delete(&key, hash, ctx->v6);
 	}
-	err = half_insert(&key, ctx->v6, entry, BPF_NOEXIST);
+	value = scratch_copy(entry);
+	if (!value)
+		return -1;
+	err = half_insert(&key, ctx->v6, value, BPF_NOEXIST);
 	if (err != -17)
 		return err;
 	old = half_find(&key, hash, ctx->v6);
 	if (old && ct_alive(old, ctx->now, true) && !rewrites_to(old, &back))
 		return -17;
-	return half_insert(&key, ctx->v6, entry, BPF_ANY);
+	return half_insert(&key, ctx->v6, value, BPF_ANY);
 }
 
 /*

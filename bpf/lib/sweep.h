@@ -152,6 +152,7 @@ static __always_inline void sweep_shard(__u32 number, struct sweep *sweep)
 		map = bpf_map_lookup_elem(&weir_ct6, &shard);
 		if (map)
 			bpf_for_each_map_elem(map, sweep_entry6, sweep, 0);
+		barrier(); /* two calls: Linux 6.1 refuses one with either kind of map */
 		return;
 	}
 	map = bpf_map_lookup_elem(&weir_ct4, &shard);

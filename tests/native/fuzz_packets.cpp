@@ -33,11 +33,13 @@ constexpr std::array<uint32_t, 4> kInterfaces = {11, 12, 2, 3};
 struct StageName {
     weir_stage stage;
     const char* suffix;
+    bool every_hook;
 };
-constexpr std::array kStages = {
-    StageName{WEIR_STAGE_NEW_FLOW, "_new"}, StageName{WEIR_STAGE_ICMP_ERROR, "_icmp"},
-    StageName{WEIR_STAGE_REJECT, "_reject"}, StageName{WEIR_STAGE_FRAGMENT, "_frag"},
-    StageName{WEIR_STAGE_NEIGHBOUR, "_neigh"}};
+constexpr std::array kStages = {StageName{WEIR_STAGE_NEW_FLOW, "_new_flow", true},
+                                StageName{WEIR_STAGE_ICMP_ERROR, "_icmp_error", true},
+                                StageName{WEIR_STAGE_REJECT, "_reject", false},
+                                StageName{WEIR_STAGE_FRAGMENT, "_fragment", true},
+                                StageName{WEIR_STAGE_NEIGHBOUR, "_neighbour", false}};
 
 /// The entry of each hook; its stages are in the program array.
 class Programs {
@@ -51,7 +53,10 @@ class Programs {
             entries_[hook] = object.program(kHookNames[hook]);
             for (const StageName& stage : kStages) {
                 auto program = object.find_program(kHookNames[hook] + std::string(stage.suffix));
-                if (program == nullptr) continue;
+                if (program == nullptr) {
+                    if (stage.every_hook) broken(kHookNames[hook] + std::string(" lacks a stage"));
+                    continue;
+                }
                 array.set(WEIR_STAGE_SLOT(0, hook, stage.stage), reinterpret_cast<void*>(program));
             }
         }
