@@ -252,13 +252,14 @@ std::unique_ptr<CLI::App> make_app(Invocation& invocation) {
     auto app = std::make_unique<CLI::App>("Weir: pods, Services and flows of this node", "weir");
     app->require_subcommand(1);
     app->set_help_all_flag("--help-all", "help of every command");
-    app->footer(kFooter);
     add_status(invocation, *app);
     add_lists(invocation, *app);
     add_conntrack(invocation, *app);
     add_flows(invocation, *app);
     add_run(invocation, *app);
     add_others(invocation, *app);
+    // Last, because commands inherit it.
+    app->footer(kFooter);
     return app;
 }
 

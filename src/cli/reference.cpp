@@ -149,22 +149,37 @@ std::string escaped(std::string text) {
     return text;
 }
 
+// "TEXT:{a,b}" is how checks are shown; the choices are in the help already.
+std::string value_name(const CLI::Option& option) {
+    const std::string name = option.get_type_name();
+    return name.substr(0, name.find(':'));
+}
+
 std::string option_row(const CLI::Option& option) {
-    std::string name = option.get_name(true);
-    const std::string value = option.get_type_size() == 0 ? "" : option.get_type_name();
+    const bool named = option.nonpositional();
+    const std::string name = named ? option.get_name(false, true) : option.get_name(true);
+    const bool takes_value = named && option.get_items_expected_max() > 0;
     std::string help = option.get_description();
     if (!option.get_default_str().empty()) help += " (default `" + option.get_default_str() + "`)";
     if (!option.get_envname().empty()) help += " (environment `" + option.get_envname() + "`)";
     return fmt::format("| `{}`{} | {} |\n", name,
-                       option.nonpositional() && !value.empty() ? " " + escaped(value) : "",
-                       escaped(help));
+                       takes_value ? " " + escaped(value_name(option)) : "", escaped(help));
+}
+
+bool is_help(const CLI::Option& option) {
+    return option.check_name("--help") || option.check_name("--help-all");
+}
+
+std::string sentence(std::string text) {
+    text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
+    return text + ".";
 }
 
 std::string command_section(const Node& node) {
     std::string text = fmt::format("\n## weir {}\n\n{}.\n", node.path, node.app->get_description());
     std::string rows;
     for (const CLI::Option* option : node.app->get_options()) {
-        if (option->get_name(true).find("--help") == std::string::npos) rows += option_row(*option);
+        if (!is_help(*option)) rows += option_row(*option);
     }
     if (!rows.empty()) text += "\n| Option | Meaning |\n|---|---|\n" + rows;
     if (!node.app->get_footer().empty()) text += "\n" + node.app->get_footer() + "\n";
