@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "cli/client.h"
+#include "cli/output.h"
+#include "cli/run_options.h"
+
+namespace CLI {
+class App;
+}
+
+namespace weir::cli {
+
+/// What the command line says. Filled by parsing; one for each process.
+struct Invocation {
+    std::filesystem::path socket = "/run/weir/agent.sock";
+    std::filesystem::path run_dir = "/run/weir";
+    std::filesystem::path bpffs = "/sys/fs/bpf";
+    OutputOptions output;
+    std::string ns;
+    bool all_namespaces = false;
+    std::string name;  ///< of `get NAME`
+    QueryParams query;
+    bool follow = false;
+    bool negate = false;  ///< --not was given; where it stood counts
+    bool wait = false;
+    std::string wait_duration = "1m";
+    bool yes = false;
+    RunOptions run;
+    std::string shell;
+    /// The command to execute, chosen by parsing; the result is the exit code.
+    std::function<int(const Invocation&)> action;
+
+    [[nodiscard]] Client client() const { return Client(socket); }
+};
+
+/// The whole tree of commands, bound to `invocation`, which must outlive it.
+std::unique_ptr<CLI::App> make_app(Invocation& invocation);
+
+/// docs/cli.md.
+std::string cli_reference(const CLI::App& app);
+/// A completion script for "bash", "zsh" or "fish".
+Result<std::string> completion_script(const CLI::App& app, const std::string& shell);
+
+/// Says what failed and returns the exit code for it.
+int report(const Error& error);
+
+int status_command(const Invocation& invocation);
+int pod_list_command(const Invocation& invocation);
+int pod_get_command(const Invocation& invocation);
+int service_list_command(const Invocation& invocation);
+int service_get_command(const Invocation& invocation);
+int backend_list_command(const Invocation& invocation);
+int conntrack_list_command(const Invocation& invocation);
+int flows_command(const Invocation& invocation);
+int ipam_list_command(const Invocation& invocation);
+int drops_command(const Invocation& invocation);
+int config_command(const Invocation& invocation);
+int run_command(const Invocation& invocation);
+int cleanup_command(const Invocation& invocation);
+int version_command(const Invocation& invocation);
+int completion_command(const Invocation& invocation);
+
+}  // namespace weir::cli

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include <boost/json.hpp>
+
+#include "agent/api_types.h"
+#include "cli/app.h"
+#include "cli/exit_code.h"
+#include "flow/filter.h"
+
+namespace weir::cli {
+namespace {
+
+constexpr auto kWaitStep = std::chrono::milliseconds(200);
+
+std::string line(std::string_view name, std::string_view value) {
+    return fmt::format("{:<10} {}\n", name, value);
+}
+
+std::string objects_text(const std::map<std::string, uint64_t>& objects) {
+    std::vector<std::string> parts;
+    for (const auto& [kind, count] : objects)
+        parts.push_back(fmt::format("{} {}", count, kind));
+    return parts.empty() ? "no objects" : join(parts, ", ");
+}
+
+std::string sources_text(const api::Status& status) {
+    std::string text;
+    for (const auto& source : status.sources) {
+        text += line("Source", fmt::format("{}: {}, {}", source.name,
+                                           source.synced ? "in step" : "not read yet",
+                                           objects_text(source.objects)));
+        for (const auto& problem : source.problems) {
+            const std::string where =
+                problem.line == 0 ? problem.file : fmt::format("{}:{}", problem.file, problem.line);
+            text += line("  problem", fmt::format("{} {}{}{}: {}", where, problem.object,
+                                                  problem.field.empty() ? "" : " ", problem.field,
+                                                  problem.message));
+        }
+    }
+    return text;
+}
+
+std::string hooks_text(const api::Datapath& datapath) {
+    std::vector<std::string> missing;
+    for (const auto& hook : datapath.hooks) {
+        if (!hook.attached) missing.push_back(fmt::format("{} on {}", hook.name, hook.target));
+    }
+    if (missing.empty()) return fmt::format("{} attached", datapath.hooks.size());
+    return "NOT ATTACHED: " + join(missing, ", ");
+}
+
+std::string maps_text(const api::Datapath& datapath, const OutputOptions& output) {
+    Table table({{"TABLE"},
+                 {"ENTRIES", false, true},
+                 {"CAPACITY", false, true},
+                 {"USE", false, true},
+                 {"MEMORY", true, true},
+                 {"HOLDS", true}});
+    for (const auto& map : datapath.maps) {
+        const double use = map.capacity == 0 ? 0
+                                             : 100.0 * static_cast<double>(map.entries) /
+                                                   static_cast<double>(map.capacity);
+        table.add({map.name, std::to_string(map.entries), std::to_string(map.capacity),
+                   fmt::format("{:.1f}%", use), bytes_text(map.bytes), map.what});
+    }
+    return table.empty() ? "" : "\n" + table.text(output);
+}
+
+std::string pools_text(const api::Status& status) {
+    std::string text;
+    for (const auto& pool : status.ipam) {
+        text += line("Addresses", fmt::format("{}: {} of {} in use, {} cooling", pool.cidr,
+                                              pool.used, pool.capacity, pool.cooling));
+    }
+    return text;
+}
+
+std::string cni_text(const api::Status& status) {
+    std::vector<std::string> parts;
+    for (const auto& count : status.cni) {
+        parts.push_back(count.code == 0 ? fmt::format("{} {} ok", count.count, count.command)
+                                        : fmt::format("{} {} failed with code {}", count.count,
+                                                      count.command, count.code));
+    }
+    return parts.empty() ? "no request yet" : join(parts, ", ");
+}
+
+std::string status_text(const api::Status& status, const OutputOptions& output) {
+    const auto& datapath = status.datapath;
+    std::string text;
+    text += line("Node", fmt::format("{} (kernel {})", status.node, status.kernel));
+    text += line("Agent",
+                 fmt::format("{}, process {}, up {}, {} resident", status.version, status.pid,
+                             duration_text(status.uptime_seconds), bytes_text(status.rss_bytes)));
+    text += line("Ready", status.ready ? "yes" : "NO");
+    for (const auto& reason : status.reasons)
+        text += line("  because", reason);
+    text += sources_text(status);
+    text += line("Datapath",
+                 fmt::format("build {}, socket hooks {}, devices {} ({})", datapath.build,
+                             datapath.socket_hooks,
+                             datapath.devices.empty() ? "none" : join(datapath.devices, ", "),
+                             datapath.device_attach));
+    text += line("Hooks", hooks_text(datapath));
+    text += line("Sweep", fmt::format("ran {:.1f} s ago, {} flows expired since the start",
+                                      datapath.sweep.last_run_seconds, datapath.sweep.expired));
+    text += line("Kernel", bytes_text(datapath.kernel_bytes) + " in tables");
+    text += pools_text(status);
+    text += line("CNI", cni_text(status));
+    text += line("Flows", fmt::format("{} of {} records kept, {} readers, {} events lost",
+                                      status.flows.history, status.flows.history_capacity,
+                                      status.flows.readers, status.flows.lost));
+    return text + maps_text(datapath, output);
+}
+
+Result<api::Status> fetch(const Client& client) {
+    return api::from_json<api::Status>(WEIR_TRY(client.get("/v1/status")));
+}
+
+Result<api::Status> fetch_when_ready(const Invocation& invocation) {
+    const auto patience = WEIR_TRY(flow::parse_duration_ns(invocation.wait_duration));
+    const auto end = std::chrono::steady_clock::now() + std::chrono::nanoseconds(patience);
+    for (;;) {
+        auto status = fetch(invocation.client());
+        const bool again = status ? !status->ready : status.error().code() == Errc::kUnavailable;
+        if (!again || std::chrono::steady_clock::now() >= end) return status;
+        std::this_thread::sleep_for(kWaitStep);
+    }
+}
+
+bool healthy(const api::Status& status) {
+    return status.ready && std::ranges::all_of(status.datapath.hooks, &api::Hook::attached);
+}
+
+}  // namespace
+
+int status_command(const Invocation& invocation) {
+    const auto status = invocation.wait ? fetch_when_ready(invocation) : fetch(invocation.client());
+    if (!status) return report(status.error());
+    switch (invocation.output.parsed()) {
+        case Format::kJson:
+            print(to_pretty_json(api::to_json(*status)));
+            break;
+        case Format::kYaml:
+            print(to_yaml(api::to_json(*status)));
+            break;
+        case Format::kName:
+            print(status->node + "\n");
+            break;
+        default:
+            print(status_text(*status, invocation.output));
+    }
+    return healthy(*status) ? kOk : kFailed;
+}
+
+}  // namespace weir::cli
