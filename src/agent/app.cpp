@@ -8,7 +8,6 @@
 #include <grp.h>
 
 #include "agent/api_server.h"
-#include "agent/bpf_build.h"
 #include "agent/cni_install.h"
 #include "agent/cni_service.h"
 #include "agent/flow_stream.h"
@@ -22,6 +21,7 @@
 #include "agent/views.h"
 #include "common/log.h"
 #include "datapath/datapath.h"
+#include "datapath/embedded.h"
 #include "datapath/host_checks.h"
 #include "datapath/reader.h"
 #include "flow/hub.h"
@@ -133,7 +133,7 @@ class Agent {
         datapath_ = WEIR_TRY(datapath::Datapath::open({.bpffs = bpffs_of(config_),
                                                        .cgroup_root = cgroup_.path,
                                                        .sizes = table_sizes(config_),
-                                                       .build = embedded_build()}));
+                                                       .build = datapath::embedded_build()}));
         report_capacities();
         objects_ = WEIR_TRY(Objects::open(config_, datapath_->lb(), object_hooks()));
         pod_ranges_ = objects_->pod_ranges();

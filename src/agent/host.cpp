@@ -11,6 +11,7 @@
 #include "agent/pod_wirer.h"
 #include "common/log.h"
 #include "datapath/host_tables.h"
+#include "datapath/netlink/socket.h"
 #include "weir/limits.h"
 
 namespace weir::agent {
@@ -45,6 +46,10 @@ uint32_t flags(const Config& config) {
     if (config.masquerade_ipv6) out |= WEIR_CFG_MASQ6;
     if (config.flow_events) out |= WEIR_CFG_FLOW_EVENTS;
     return out;
+}
+
+Result<uint64_t> host_netns_cookie() {
+    return WEIR_TRY(netlink::Socket::open()).netns_cookie();
 }
 
 netlink::DeviceConfig device_config(const Config& config,
@@ -113,7 +118,7 @@ Result<weir_config> Host::program_config() const {
     out.nodeport_max = config_.node_ports.last;
     out.snat_min = config_.snat_ports.first;
     out.snat_max = config_.snat_ports.last;
-    out.host_netns_cookie = WEIR_TRY(netlink::current_netns_cookie());
+    out.host_netns_cookie = WEIR_TRY(host_netns_cookie());
     for (const auto& range : pod_ranges_) {
         auto& router = out.router[family_index(range.family())];
         if (IpAddress(router).is_unspecified()) router = netlink::router_address(range).abi();
@@ -152,7 +157,7 @@ Result<void> Host::write_tables(const datapath::Datapath& datapath) const {
     }
     devices[link_index_] = host;
     WEIR_CHECK(datapath::sync_devices(tables, devices));
-    return datapath::set_host_netns(tables, WEIR_TRY(netlink::current_netns_cookie()));
+    return datapath::set_host_netns(tables, WEIR_TRY(host_netns_cookie()));
 }
 
 Result<void> Host::attach_devices(const datapath::Datapath& datapath) const {

@@ -19,14 +19,8 @@ flow::IdentityPtr identity_of(const model::Pod& pod) {
     return out;
 }
 
-/// Of the name "shop/web:http/TCP/IPv4" that the tables keep.
-flow::ServicePortName parse_port_name(std::string_view name) {
-    const size_t slash = name.find('/');
-    const size_t colon = name.find(':', slash);
-    const std::string_view rest = name.substr(colon + 1);
-    return {{model::Text(name.substr(0, slash)),
-             model::Text(name.substr(slash + 1, colon - slash - 1))},
-            std::string(rest.substr(0, rest.find('/')))};
+std::string port_text(const lb::PortName& name) {
+    return fmt::format("{}:{}", name.service.to_string(), std::string_view(name.port));
 }
 
 }  // namespace
@@ -68,8 +62,8 @@ flow::IdentityPtr FlowNames::by_endpoint(uint32_t id) const {
 
 std::optional<flow::ServicePortName> FlowNames::service(uint32_t index) const {
     const auto name = objects_.tables().name_of(index);
-    if (!name || name->empty()) return std::nullopt;
-    return parse_port_name(*name);
+    if (!name) return std::nullopt;
+    return flow::ServicePortName{name->service, name->port};
 }
 
 std::string FlowNames::device(uint32_t ifindex) const {
@@ -84,9 +78,7 @@ std::string TableNames::pod(const IpAddress& address) const {
 
 std::string TableNames::service(uint32_t index) const {
     const auto name = objects_.tables().name_of(index);
-    if (!name || name->empty()) return {};
-    const auto port = parse_port_name(*name);
-    return port.service.to_string() + ":" + port.port;
+    return name ? port_text(*name) : std::string();
 }
 
 api::SavedNames TableNames::snapshot() const {
@@ -95,11 +87,9 @@ api::SavedNames TableNames::snapshot() const {
         if (pod.finished() || pod.host_network) return;
         for (const auto& ip : pod.ips) names.pods[ip.to_string()] = pod.meta.name.to_string();
     });
-    for (uint32_t index = 1; index <= objects_.tables().highest_index(); ++index) {
-        if (auto name = service(index); !name.empty()) {
-            names.services[std::to_string(index)] = std::move(name);
-        }
-    }
+    objects_.tables().for_each_name([&](uint32_t index, const lb::PortName& name) {
+        names.services[std::to_string(index)] = port_text(name);
+    });
     return names;
 }
 

@@ -4,13 +4,10 @@
 #include <algorithm>
 #include <set>
 
-#include "common/log.h"
+#include "agent/pod_netlink.h"
 
 namespace weir::agent {
 namespace {
-
-/// Of the host side of every pod's veth and of weir0 (docs/architecture.md).
-constexpr netlink::MacAddress kHostMac = {0xee, 0xee, 0xee, 0xee, 0xee, 0xee};
 
 datapath::EndpointSpec endpoint_of(const ipam::Record& record, const netlink::PodLinkSpec& spec,
                                    const netlink::PodLink& link) {
@@ -42,25 +39,6 @@ void Pods::set_mtu(uint32_t mtu) {
     mtu_ = mtu;
 }
 
-netlink::PodLinkSpec Pods::spec_of(const ipam::Record& record, uint32_t endpoint,
-                                   uint32_t mtu) const {
-    netlink::PodLinkSpec spec;
-    spec.container_id = record.key.container;
-    spec.ifname = record.key.ifname;
-    spec.host_ifname =
-        netlink::pod_host_ifname(record.key.container, record.key.ifname, record.pod_name);
-    spec.alias = fmt::format("{}/{} {}", record.pod_namespace, record.pod_name, record.key.ifname);
-    for (const auto& address : record.addresses) {
-        spec.addresses[family_index(address.family())] =
-            netlink::PodAddress{address, pod_gateway(address.family())};
-    }
-    spec.mtu = mtu;
-    spec.host_mac = kHostMac;
-    spec.pod_mac = netlink::pod_mac(record.key.container, record.key.ifname);
-    spec.endpoint = endpoint;
-    return spec;
-}
-
 Result<void> Pods::enter(const ipam::Record& record, const netlink::PodLinkSpec& spec,
                          const netlink::PodLink& link) {
     const std::lock_guard lock(mutex_);
@@ -79,7 +57,7 @@ Result<Wired> Pods::wire(const ipam::Record& record) {
         id = WEIR_TRY(endpoints_.reserve());
         mtu = mtu_;
     }
-    const auto spec = spec_of(record, id, mtu);
+    const auto spec = pod_link_spec(record, id, mtu);
     auto give_up = [&](Error error) {
         const std::lock_guard lock(mutex_);
         endpoints_.release(id);
@@ -118,32 +96,13 @@ Result<void> Pods::check(const ipam::Record& record) {
     for (const auto& found : WEIR_TRY(links_.list())) {
         if (found.attachment && found.attachment->container_id == record.key.container &&
             found.attachment->ifname == record.key.ifname) {
-            return links_.check(ns, spec_of(record, endpoint, found.link.mtu), programs());
+            return links_.check(ns, pod_link_spec(record, endpoint, found.link.mtu), programs());
         }
     }
     return fail(Errc::kNotFound, "the interface of {} is gone", record.key.to_string());
 }
 
-Result<std::vector<ipam::Found>> Pods::list() {
-    std::vector<ipam::Found> existing;
-    const auto links = WEIR_TRY(links_.list());
-    const std::lock_guard lock(mutex_);
-    for (const auto& found : links) {
-        if (!found.attachment) {
-            // Its ADD died before the link was marked: nobody will ever ask for its removal.
-            WEIR_CHECK(links_.remove(found.link.name));
-            continue;
-        }
-        ipam::Found entry{{found.attachment->container_id, found.attachment->ifname}, {}};
-        for (const auto& [id, endpoint] : endpoints_.all()) {
-            if (endpoint.spec.ifindex != found.link.ifindex) continue;
-            if (endpoint.spec.ipv4) entry.addresses.push_back(*endpoint.spec.ipv4);
-            if (endpoint.spec.ipv6) entry.addresses.push_back(*endpoint.spec.ipv6);
-        }
-        existing.push_back(std::move(entry));
-    }
-    return existing;
-}
+Result<std::vector<ipam::Found>> Pods::list() { return found_pods(links_); }
 
 Result<size_t> Pods::adopt(const std::vector<ipam::Record>& records) {
     std::map<ipam::AttachmentKey, netlink::Link> links;
@@ -164,7 +123,7 @@ Result<size_t> Pods::adopt(const std::vector<ipam::Record>& records) {
         const auto id = id_by_ifindex.find(link->second.ifindex);
         if (id == id_by_ifindex.end()) continue;
         live.insert(id->second);
-        const auto spec = spec_of(record, id->second, link->second.mtu);
+        const auto spec = pod_link_spec(record, id->second, link->second.mtu);
         watcher_.add_pod(spec, programs(), link->second.ifindex);
         pods_[record.key] = {record, id->second, link->second.ifindex, spec.host_ifname};
     }

@@ -68,8 +68,6 @@ class Pods final : public PodWirer {
     [[nodiscard]] netlink::PodPrograms programs() const {
         return {from_pod_.get(), to_pod_.get()};
     }
-    [[nodiscard]] netlink::PodLinkSpec spec_of(const ipam::Record& record, uint32_t endpoint,
-                                               uint32_t mtu) const;
     Result<void> enter(const ipam::Record& record, const netlink::PodLinkSpec& spec,
                        const netlink::PodLink& link);
 

@@ -12,8 +12,8 @@
 namespace weir::lb {
 
 struct NodeContext {
-    std::string name;
-    std::string zone;  ///< label topology.kubernetes.io/zone; empty: unknown
+    model::Text name;
+    model::Text zone;  ///< label topology.kubernetes.io/zone; empty: unknown
 };
 NodeContext node_context(const model::Node& node);
 

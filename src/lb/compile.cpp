@@ -115,7 +115,7 @@ ServicePortPlan plan_of(const model::Service& service, const FamilyView& view,
     if (endpoints.any) flags |= WEIR_SVC_ANY_ENDPOINT;
     if (service.affinity_seconds) flags |= WEIR_SVC_AFFINITY;
     return {.id = name.id(),
-            .name = name.to_string(),
+            .name = name,
             .created = service.meta.created,
             .protocol = port.protocol,
             .port = port.port,

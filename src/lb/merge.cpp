@@ -34,7 +34,7 @@ bool taken(const model::EndpointSlice& slice, const model::Endpoint& endpoint) {
     return endpoint.address.family() == slice.family && !unusable(endpoint.address);
 }
 
-void collect(const model::EndpointSlice& slice, uint16_t port, std::string_view node_name,
+void collect(const model::EndpointSlice& slice, uint16_t port, const model::Text& node_name,
              std::vector<Candidate>& out) {
     for (const model::Endpoint& endpoint : slice.endpoints) {
         if (!taken(slice, endpoint)) continue;
@@ -57,7 +57,7 @@ std::optional<std::string_view> unusable(const IpAddress& address) {
 }
 
 std::vector<MergedEndpoint> merge_endpoints(Slices slices, const PortName& port,
-                                            std::string_view node_name) {
+                                            const model::Text& node_name) {
     std::vector<Candidate> candidates;
     for (const model::EndpointSlice* slice : slices) {
         if (slice->family != port.family) continue;

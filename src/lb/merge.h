@@ -26,7 +26,7 @@ using Slices = std::span<const model::EndpointSlice* const>;
 /// terminating (the address may have been given to another pod already), then the ready, the
 /// serving, the local one, then that of the newest slice.
 std::vector<MergedEndpoint> merge_endpoints(Slices slices, const PortName& port,
-                                            std::string_view node_name);
+                                            const model::Text& node_name);
 
 /// Why Kubernetes forbids `address` as an endpoint or a Service's address; nullopt: it does not.
 std::optional<std::string_view> unusable(const IpAddress& address);

@@ -17,7 +17,7 @@ namespace weir::lb {
 /// The identity of a Service port: the port's name, not its number, as Kubernetes has it.
 struct PortName {
     model::ObjectName service;
-    std::string port;
+    model::Text port;
     model::Protocol protocol = model::Protocol::kTcp;
     Family family = Family::kIpv4;
 
@@ -41,10 +41,10 @@ struct PlanBackend {
 };
 
 struct ServicePortPlan {
-    uint64_t id = 0;   ///< PortName::id()
-    std::string name;  ///< PortName::to_string()
+    uint64_t id = 0;  ///< name.id()
+    PortName name;
     /// The Service's creationTimestamp: of two Services that claim one VIP the older has it.
-    std::string created;
+    model::Text created;
     model::Protocol protocol = model::Protocol::kTcp;
     uint16_t port = 0;
     /// Ascending by key, no key twice. Includes the marker of the ClusterIP (marker_vip).

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <map>
+#include <unordered_map>
 #include <vector>
 
 #include "lb/compile.h"
@@ -31,7 +31,7 @@ class Planner {
 
   private:
     NodeContext node_;
-    std::map<model::ObjectName, std::vector<uint64_t>> ports_;
+    std::unordered_map<model::ObjectName, std::vector<uint64_t>> ports_;
 };
 
 }  // namespace weir::lb

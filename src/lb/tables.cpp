@@ -41,12 +41,10 @@ Tables::Tables(Capacities capacities)
 
 /// Oldest Service first; an unknown age is the youngest; then by name, which no two share.
 bool Tables::senior(uint32_t a, uint32_t b) const {
-    const auto rank = [this](uint32_t index) {
-        const Port& port = ports_[index];
-        return std::make_tuple(port.created.empty(), std::string_view(port.created),
-                               std::string_view(port.name));
-    };
-    return rank(a) < rank(b);
+    const Port& first = ports_[a];
+    const Port& second = ports_[b];
+    if (first.created.empty() != second.created.empty()) return second.created.empty();
+    return std::tie(first.created, first.name) < std::tie(second.created, second.name);
 }
 
 auto Tables::id_hash() const {
@@ -94,9 +92,9 @@ void Tables::retry_waiting(Draft& draft) {
 Result<void> Tables::try_upsert(const ServicePortPlan& plan, Draft& draft) {
     uint32_t index = index_of(plan.id);
     const Port* current = index != 0 ? &ports_[index] : nullptr;
-    if (current != nullptr && !current->name.empty() && current->name != plan.name) {
+    if (current != nullptr && !current->name.service.name.empty() && current->name != plan.name) {
         return fail(Errc::kExists, "its id {:#x} is also that of {}; rename the port of one",
-                    plan.id, current->name);
+                    plan.id, current->name.to_string());
     }
     WEIR_CHECK(check_vips(plan, current));
     if (current == nullptr && service_pool_.in_use() + 1 >= capacities_.services) {
@@ -296,14 +294,15 @@ std::vector<Problem> Tables::problems() const {
     for (const auto& [id, waiting] : waiting_) {
         const bool old = index_of(id) != 0;
         out.push_back(
-            {.object = waiting.plan.name,
+            {.object = waiting.plan.name.to_string(),
              .text = fmt::format("not programmed{}: {}; tried again when room is made",
                                  old ? ", its former state stays in force" : "", waiting.why)});
     }
     for (const VipTable::Conflict& conflict : vips_.conflicts()) {
-        out.push_back({.object = ports_[conflict.waiting].name,
+        out.push_back({.object = ports_[conflict.waiting].name.to_string(),
                        .text = fmt::format("does not answer on {}: {} is older and has it",
-                                           describe(conflict.key), ports_[conflict.holder].name)});
+                                           describe(conflict.key),
+                                           ports_[conflict.holder].name.to_string())});
     }
     return out;
 }
@@ -316,9 +315,16 @@ std::vector<TableUse> Tables::usage() const {
         {.table = "backends", .used = backends_.used(), .capacity = capacities_.backends - 1}};
 }
 
-std::optional<std::string_view> Tables::name_of(uint32_t service) const {
-    if (service >= ports_.size() || ports_[service].name.empty()) return std::nullopt;
+std::optional<PortName> Tables::name_of(uint32_t service) const {
+    if (service >= ports_.size() || ports_[service].name.service.name.empty()) return std::nullopt;
     return ports_[service].name;
+}
+
+void Tables::for_each_name(
+    const std::function<void(uint32_t, const PortName&)>& visit) const {
+    for (uint32_t index = 1; index < ports_.size(); ++index) {
+        if (!ports_[index].name.service.name.empty()) visit(index, ports_[index].name);
+    }
 }
 
 }  // namespace weir::lb

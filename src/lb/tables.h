@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -80,7 +81,9 @@ class Tables {
     /// Usage by table, for metrics: the order is vips, services, slots, backends.
     [[nodiscard]] std::vector<TableUse> usage() const;
     /// Name of the Service port that has this index; nullopt: none.
-    [[nodiscard]] std::optional<std::string_view> name_of(uint32_t service) const;
+    [[nodiscard]] std::optional<PortName> name_of(uint32_t service) const;
+    /// Every Service port that has an index and a name.
+    void for_each_name(const std::function<void(uint32_t, const PortName&)>& visit) const;
     /// Index of a Service port; 0: none.
     [[nodiscard]] uint32_t index_of(uint64_t id) const;
 
@@ -88,8 +91,8 @@ class Tables {
     struct Port {
         weir_service kernel{};  ///< the entry as the kernel has it once all is written
         uint64_t id = 0;        ///< 0: the index is free, or waits for its grace period
-        std::string name;       ///< empty: adopted, not wanted yet
-        std::string created;
+        PortName name;          ///< of no Service: adopted, not wanted yet
+        model::Text created;
         std::vector<PlanVip> vips;
         /// False for an adopted extent that is not what it should be: it is replaced, and its room
         /// was not taken.

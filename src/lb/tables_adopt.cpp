@@ -72,7 +72,8 @@ bool Tables::sound_extent(uint64_t extent, const model::LbImage& image) const {
 model::LbTransaction Tables::finish_adoption() {
     Draft draft;
     for (uint32_t index = 1; index < ports_.size(); ++index) {
-        if (ports_[index].id != 0 && ports_[index].name.empty()) remove_port(index, draft);
+        if (ports_[index].id != 0 && ports_[index].name.service.name.empty())
+            remove_port(index, draft);
     }
     vips_.drop_unclaimed();
     backends_.idle_unreferenced(draft.first);
