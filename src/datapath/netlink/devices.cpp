@@ -18,6 +18,9 @@ namespace {
 /// Events taken in one on_readable(), so that a flood does not hold the event loop.
 constexpr int kMaxDatagrams = 256;
 constexpr uint32_t kDefaultMtu = 1500;
+constexpr uint32_t kUnusable = IFA_F_TENTATIVE | IFA_F_DADFAILED;
+constexpr std::array<unsigned, 5> kGroups = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
+                                             RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE};
 
 bool matches_any(const std::string& name, const std::vector<std::string>& patterns) {
     return std::any_of(patterns.begin(), patterns.end(), [&name](const std::string& pattern) {
@@ -26,7 +29,6 @@ bool matches_any(const std::string& name, const std::vector<std::string>& patter
 }
 
 bool is_usable(const Address& one) {
-    constexpr uint32_t kUnusable = IFA_F_TENTATIVE | IFA_F_DADFAILED;
     return one.scope == RT_SCOPE_UNIVERSE && (one.flags & kUnusable) == 0 &&
            !one.address.is_loopback() && !one.address.is_link_local();
 }
@@ -187,9 +189,6 @@ DeviceSet select_devices(const DeviceConfig& config, const NetworkState& state) 
 }
 
 Result<DeviceFollower> DeviceFollower::open(DeviceConfig config) {
-    constexpr std::array<unsigned, 5> kGroups = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR,
-                                                 RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
-                                                 RTNLGRP_IPV6_ROUTE};
     // Subscribed before read: what changes in between is told twice rather than not at all.
     Socket events = WEIR_TRY(Socket::subscribe(kGroups));
     Socket requests = WEIR_TRY(Socket::open());

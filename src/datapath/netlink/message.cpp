@@ -3,7 +3,6 @@
 
 #include <new>
 
-#include <linux/netlink.h>
 #include <netlink/attr.h>
 #include <netlink/msg.h>
 

@@ -8,11 +8,11 @@
 #include <string>
 #include <string_view>
 
+#include <linux/netlink.h>
+
 #include "common/ip.h"
 
 struct nl_msg;
-struct nlattr;
-struct nlmsghdr;
 
 namespace weir::netlink {
 

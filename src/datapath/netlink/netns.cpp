@@ -118,6 +118,7 @@ Result<Socket> NetNsThread::open_socket(const NetNs& ns) {
         socket.emplace(WEIR_TRY(Socket::open()));
         return {};
     }));
+    if (!socket) return fail(Errc::kInternal, "no socket was opened in {}", ns.path());
     return std::move(*socket);
 }
 

@@ -15,6 +15,9 @@ constexpr std::chrono::milliseconds kGather{100};
 constexpr std::chrono::seconds kRetry{1};
 /// Events taken in one on_readable(), so that a flood does not hold the event loop.
 constexpr int kMaxDatagrams = 256;
+constexpr std::array<unsigned, 7> kGroups = {
+    RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
+    RTNLGRP_IPV6_ROUTE, RTNLGRP_NEIGH,       RTNLGRP_TC};
 
 /// The device a traffic-control message is about.
 uint32_t tc_ifindex(const nlmsghdr* message) {
@@ -25,9 +28,6 @@ uint32_t tc_ifindex(const nlmsghdr* message) {
 }  // namespace
 
 Result<Watcher> Watcher::open(HostLink& host, const PodLinks& pods) {
-    constexpr std::array<unsigned, 7> kGroups = {
-        RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
-        RTNLGRP_IPV6_ROUTE, RTNLGRP_NEIGH,       RTNLGRP_TC};
     Socket events = WEIR_TRY(Socket::subscribe(kGroups));
     return Watcher(host, pods, std::move(events));
 }

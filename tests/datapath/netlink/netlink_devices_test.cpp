@@ -18,6 +18,7 @@ using testing::IsEmpty;
 
 std::vector<std::string> names(const DeviceSet& set) {
     std::vector<std::string> result;
+    result.reserve(set.devices.size());
     for (const ExternalDevice& one : set.devices)
         result.push_back(one.name);
     return result;
@@ -174,7 +175,7 @@ class FollowTest : public test::HostTest {
            "ip link set other0 up");
         auto follower = DeviceFollower::open({});
         ASSERT_OK(follower);
-        follower_.emplace(std::move(*follower));
+        follower_ = std::make_unique<DeviceFollower>(std::move(*follower));
     }
     /// Waits for notifications until nothing more comes.
     bool settle() {
@@ -197,7 +198,7 @@ class FollowTest : public test::HostTest {
         EXPECT_EQ(fresh->state().addresses.size(), follower_->state().addresses.size());
         EXPECT_EQ(fresh->state().links.size(), follower_->state().links.size());
     }
-    std::optional<DeviceFollower> follower_;
+    std::unique_ptr<DeviceFollower> follower_;
 };
 
 TEST_F(FollowTest, AddressesComeAndGo) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <array>
 #include <cstring>
+#include <ostream>
 #include <vector>
 
 #include <arpa/inet.h>
@@ -33,8 +34,8 @@ class HostLinkTest : public test::HostTest {
         HostTest::SetUp();
         file_ = fmt::format("/tmp/weir-host-link-{}.json", ::getpid());
         std::filesystem::remove(file_);
-        journal_.emplace(std::move(*SysctlJournal::open(file_)));
-        link_.emplace(*journal_);
+        journal_ = std::make_unique<SysctlJournal>(std::move(*SysctlJournal::open(file_)));
+        link_ = std::make_unique<HostLink>(*journal_);
         spec_.pod_ranges = {*IpPrefix::parse("10.244.1.0/24"),
                             *IpPrefix::parse("fd00:10:244:1::/64")};
         spec_.service_ranges = {*IpPrefix::parse("10.96.0.0/12"),
@@ -55,8 +56,8 @@ class HostLinkTest : public test::HostTest {
     }
 
     std::filesystem::path file_;
-    std::optional<SysctlJournal> journal_;
-    std::optional<HostLink> link_;
+    std::unique_ptr<SysctlJournal> journal_;
+    std::unique_ptr<HostLink> link_;
     HostLinkSpec spec_;
 };
 
@@ -127,6 +128,9 @@ struct Sabotage {
     std::string name;
     std::string command;
 };
+std::ostream& operator<<(std::ostream& out, const Sabotage& one) {
+    return out << one.name;
+}
 class HostDamageTest : public HostLinkTest, public testing::WithParamInterface<Sabotage> {};
 
 TEST_P(HostDamageTest, IsMended) {

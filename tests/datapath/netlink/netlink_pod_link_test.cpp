@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <map>
+#include <ostream>
 
 #include <boost/json.hpp>
 
@@ -211,6 +212,9 @@ struct Damage {
     bool in_pod;
     std::string reported;
 };
+std::ostream& operator<<(std::ostream& out, const Damage& one) {
+    return out << one.name;
+}
 
 class PodDamageTest : public PodLinkTest, public testing::WithParamInterface<Damage> {};
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <ostream>
+
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -19,18 +21,19 @@ class WatcherTest : public test::HostTest {
     void SetUp() override {
         HostTest::SetUp();
         file_ = fmt::format("/tmp/weir-watcher-{}.json", ::getpid());
-        journal_.emplace(std::move(*SysctlJournal::open(file_)));
-        host_.emplace(*journal_);
+        journal_ = std::make_unique<SysctlJournal>(std::move(*SysctlJournal::open(file_)));
+        host_ = std::make_unique<HostLink>(*journal_);
         auto watcher = Watcher::open(*host_, pods());
         ASSERT_OK(watcher);
-        watcher_.emplace(std::move(*watcher));
+        watcher_ = std::make_unique<Watcher>(std::move(*watcher));
         HostLinkSpec host;
         host.pod_ranges = {*IpPrefix::parse("10.244.1.0/24"),
                            *IpPrefix::parse("fd00:10:244:1::/64")};
         host.service_ranges = {*IpPrefix::parse("10.96.0.0/12")};
         host.mac = {0xee, 0xee, 0xee, 0xee, 0xee, 0xee};
         watcher_->set_host(host);
-        EXPECT_TRUE(run().host->created);
+        const WatchReport first = run();
+        ASSERT_TRUE(first.host && first.host->created);
         auto link = pods().create(ns_.open(), spec(5), programs());
         ASSERT_OK(link);
         watcher_->add_pod(spec(5), programs(), link->host_ifindex);
@@ -58,9 +61,9 @@ class WatcherTest : public test::HostTest {
 
     MountedNs ns_;
     std::filesystem::path file_;
-    std::optional<SysctlJournal> journal_;
-    std::optional<HostLink> host_;
-    std::optional<Watcher> watcher_;
+    std::unique_ptr<SysctlJournal> journal_;
+    std::unique_ptr<HostLink> host_;
+    std::unique_ptr<Watcher> watcher_;
 };
 
 TEST_F(WatcherTest, NothingIsMendedWhereNothingIsWrong) {
@@ -75,6 +78,9 @@ struct Sabotage {
     std::string command;
     Kind kind;
 };
+std::ostream& operator<<(std::ostream& out, const Sabotage& one) {
+    return out << one.name;
+}
 class SabotageTest : public WatcherTest, public testing::WithParamInterface<Sabotage> {};
 
 TEST_P(SabotageTest, IsPutBackWithinASecondAndCounted) {

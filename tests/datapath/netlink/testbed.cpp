@@ -108,7 +108,7 @@ void HostTest::SetUp() {
     ASSERT_OK(threads);
     threads_ = std::move(*threads);
     pods_ = std::make_unique<PodLinks>(*threads_);
-    pass_.emplace(load_pass_program());
+    pass_ = std::make_unique<Fd>(load_pass_program());
 }
 
 PodLinkSpec HostTest::spec(unsigned n) {

@@ -62,7 +62,7 @@ class HostTest : public testing::Test {
   private:
     std::unique_ptr<NetNsThread> threads_;
     std::unique_ptr<PodLinks> pods_;
-    std::optional<Fd> pass_;
+    std::unique_ptr<Fd> pass_;
 };
 
 #define ASSERT_OK(expression)                                                \
