@@ -221,7 +221,7 @@ __global int prepare_leaving(struct __sk_buff *skb, struct weir_ctx *ctx, struct
 		return TC_ACT_SHOT;
 	masquerade = cfg.flags & (ctx->v6 ? WEIR_CFG_MASQ6 : WEIR_CFG_MASQ4);
 	ctx->rewrite = 1; /* the way of ctx->n, which may equal ctx->t */
-	kind = find_way(skb, ctx, 0, &way);
+	kind = find_way(skb, ctx, 0, true, &way);
 	ctx->rewrite = 0;
 	if (kind == WAY_HOST)
 		return PASS;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <gtest/gtest.h>
 #include <linux/pkt_cls.h>
+
+#include <gtest/gtest.h>
 
 #include "bpf/datapath_fixture.h"
 
@@ -22,8 +23,12 @@ class ServiceFlow : public DatapathTest {
     }
     /// The answer to a packet as it came out.
     static Frame reply_to(const Frame& out) {
-        Frame frame{.src = out.dst, .dst = out.src, .proto = out.proto, .sport = out.dport,
-                    .dport = out.sport, .tcp_flags = kSyn | kAck};
+        Frame frame{.src = out.dst,
+                    .dst = out.src,
+                    .proto = out.proto,
+                    .sport = out.dport,
+                    .dport = out.sport,
+                    .tcp_flags = kSyn | kAck};
         return frame;
     }
     void expect_clean(const Datapath::Run& run, int verdict) {
@@ -65,8 +70,9 @@ TEST_P(ServiceFlow, UdpWithoutChecksumStaysSo) {
 }
 
 TEST_P(ServiceFlow, KeepsItsBackendWhileItLasts) {
-    add_service(*datapath_, {.vip = world_.vip,
-                             .backends = {{world_.pod_b, 1}, {world_.pod_b, 2}, {world_.pod_b, 3}}});
+    add_service(
+        *datapath_,
+        {.vip = world_.vip, .backends = {{world_.pod_b, 1}, {world_.pod_b, 2}, {world_.pod_b, 3}}});
     const auto first = from_a(to_vip());
     from_b(reply_to(first.frame()));
     Frame next = to_vip();
@@ -77,7 +83,8 @@ TEST_P(ServiceFlow, KeepsItsBackendWhileItLasts) {
 }
 
 TEST_P(ServiceFlow, AllBackendsAreUsed) {
-    add_service(*datapath_, {.vip = world_.vip, .backends = {{world_.pod_b, 1}, {world_.pod_b, 2}}});
+    add_service(*datapath_,
+                {.vip = world_.vip, .backends = {{world_.pod_b, 1}, {world_.pod_b, 2}}});
     std::array<int, 3> hits{};
     Frame frame = to_vip();
     for (unsigned i = 0; i < 200; i++) {
@@ -107,7 +114,8 @@ TEST_P(ServiceFlow, SameClientPortByTwoServicesToOneBackend) {
     std::array<uint8_t, 16> bytes = world_.vip.bytes();
     bytes[15] = 0x77;
     other.vip = IpAddress::from_bytes(bytes);
-    add_service(*datapath_, {.vip = other.vip, .backends = {{world_.pod_b, kBackendPort}}, .index = 2});
+    add_service(*datapath_,
+                {.vip = other.vip, .backends = {{world_.pod_b, kBackendPort}}, .index = 2});
     from_a(to_vip());
     Frame second = to_vip();
     second.dst = other.vip;
@@ -286,10 +294,10 @@ TEST_P(ServiceFlow, PiecesAreTranslatedAlike) {
     whole.more = false;
     whole.payload.insert(whole.payload.end(), rest.payload.begin(), rest.payload.end());
     const Bytes rebuilt = build(whole), sent = build([&] {
-        Frame f = to_vip(kUdp);
-        f.payload = whole.payload;
-        return f;
-    }());
+                                            Frame f = to_vip(kUdp);
+                                            f.payload = whole.payload;
+                                            return f;
+                                        }());
     (void)sent;
     EXPECT_EQ(defects(rebuilt), "");
 }
@@ -297,10 +305,9 @@ TEST_P(ServiceFlow, PiecesAreTranslatedAlike) {
 TEST_P(ServiceFlow, UdpLeavesABackendThatIsGone) {
     serve(world_.pod_b, kUdp);
     from_a(to_vip(kUdp));
-    add_service(*datapath_, {.vip = world_.vip,
-                             .proto = kUdp,
-                             .backends = {{world_.pod_a, kBackendPort}},
-                             .index = 3});
+    add_service(
+        *datapath_,
+        {.vip = world_.vip, .proto = kUdp, .backends = {{world_.pod_a, kBackendPort}}, .index = 3});
     weir_backend gone = *datapath_->get<weir_backend>("weir_backends", uint32_t{64});
     gone.state = WEIR_BACKEND_GONE;
     datapath_->set("weir_backends", uint32_t{64}, gone);
