@@ -123,7 +123,9 @@ __global int insert_first(struct weir_ctx *ctx, struct weir_ct *ct)
 	if (!value)
 		return WEIR_DROP_INTERNAL;
 	key = ctx->key;
-	est_delete(&key, ctx->hash, ctx->v6);
+	/* Looking first is cheaper: a deletion takes the bucket's lock. */
+	if (est_find(&key, ctx->hash, ctx->v6))
+		est_delete(&key, ctx->hash, ctx->v6);
 	err = half_insert(&key, ctx->v6, value, BPF_NOEXIST);
 	if (err == -17) {
 		winner = half_find(&key, ctx->hash, ctx->v6);
