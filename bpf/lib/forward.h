@@ -147,8 +147,13 @@ static __always_inline __u32 wire_length(struct __sk_buff *skb, const struct wei
 	return gso ? ctx->l4 - ctx->l3 + ctx->l4_len + gso : ctx->length;
 }
 
-/* The host's own routing decision for the leaving tuple; `oif`: by this device only, 0: any. */
-__global int find_way(struct __sk_buff *skb, struct weir_ctx *ctx, __u32 oif, struct way *way)
+/*
+ * The host's own routing decision for the leaving tuple. `oif`: by this device only, 0: any.
+ * `any_size`: the way of a flow, whose next packet may be smaller; a packet that does not fit has
+ * no device in the kernel's answer.
+ */
+__global int find_way(struct __sk_buff *skb, struct weir_ctx *ctx, __u32 oif, bool any_size,
+		      struct way *way)
 {
 	struct bpf_fib_lookup fib = {};
 	const struct weir_tuple *n;
@@ -162,7 +167,8 @@ __global int find_way(struct __sk_buff *skb, struct weir_ctx *ctx, __u32 oif, st
 	fib.l4_protocol = ctx->proto;
 	fib.sport = n->sport;
 	fib.dport = n->dport;
-	fib.tot_len = length > 0xffff ? 0xffff : length;
+	if (!any_size)
+		fib.tot_len = length > 0xffff ? 0xffff : length;
 	fib.ifindex = oif ?: skb->ifindex;
 	if (ctx->v6) {
 		fib.family = WEIR_AF_INET6;
@@ -183,7 +189,7 @@ __global int find_way(struct __sk_buff *skb, struct weir_ctx *ctx, __u32 oif, st
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
 		return WAY_OUT;
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
-		return WAY_TOO_BIG;
+		return any_size ? WAY_OUT : WAY_TOO_BIG;
 	case BPF_FIB_LKUP_RET_NOT_FWDED:
 		return WAY_HOST;
 	default:
@@ -213,7 +219,7 @@ __global int forward_out(struct __sk_buff *skb, struct weir_ctx *ctx, __u32 oif)
 
 	if (!ctx)
 		return TC_ACT_SHOT;
-	switch (find_way(skb, ctx, oif, &way)) {
+	switch (find_way(skb, ctx, oif, false, &way)) {
 	case WAY_OUT:
 		return send_out(skb, ctx, &way);
 	case WAY_TOO_BIG:

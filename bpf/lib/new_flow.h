@@ -123,7 +123,9 @@ __global int insert_first(struct weir_ctx *ctx, struct weir_ct *ct)
 	if (!value)
 		return WEIR_DROP_INTERNAL;
 	key = ctx->key;
-	est_delete(&key, ctx->hash, ctx->v6);
+	/* Looking first is cheaper: a deletion takes the bucket's lock. */
+	if (est_find(&key, ctx->hash, ctx->v6))
+		est_delete(&key, ctx->hash, ctx->v6);
 	err = half_insert(&key, ctx->v6, value, BPF_NOEXIST);
 	if (err == -17) {
 		winner = half_find(&key, ctx->hash, ctx->v6);
@@ -221,7 +223,7 @@ __global int prepare_leaving(struct __sk_buff *skb, struct weir_ctx *ctx, struct
 		return TC_ACT_SHOT;
 	masquerade = cfg.flags & (ctx->v6 ? WEIR_CFG_MASQ6 : WEIR_CFG_MASQ4);
 	ctx->rewrite = 1; /* the way of ctx->n, which may equal ctx->t */
-	kind = find_way(skb, ctx, 0, &way);
+	kind = find_way(skb, ctx, 0, true, &way);
 	ctx->rewrite = 0;
 	if (kind == WAY_HOST)
 		return PASS;

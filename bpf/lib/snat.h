@@ -88,36 +88,53 @@ __global int take_reply_key(struct weir_ctx *ctx, struct weir_ct *entry)
 	return half_insert(&key, ctx->v6, value, BPF_ANY);
 }
 
+struct port_search {
+	struct __sk_buff *skb;
+	struct weir_ctx *ctx;
+	const struct weir_ct *first;
+	struct weir_ct *entry;
+	__u32 at;
+	__s32 result;
+};
+
+/* One try; 1 ends the search. The entry is copied each time: take_reply_key() works in place. */
+static long try_port(__u32 index, struct port_search *search)
+{
+	__u32 size = (__u32)cfg.snat_max - cfg.snat_min + 1;
+	struct weir_ctx *ctx = search->ctx;
+	struct weir_tuple from_peer;
+
+	ctx->n.sport = bpf_htons(cfg.snat_min + search->at);
+	if (ctx->icmp)
+		ctx->n.dport = ctx->n.sport;
+	search->at = search->at + 1 < size ? search->at + 1 : 0;
+	tuple_reverse(&from_peer, &ctx->n);
+	if (!host_socket_at(search->skb, ctx, &from_peer)) {
+		*search->entry = *search->first;
+		search->result = take_reply_key(ctx, search->entry);
+		if (search->result != -17)
+			return 1;
+	}
+	count(SNAT_RETRY);
+	return 0;
+}
+
 /*
- * Chooses a source port for ctx->n, whose source address is set, and takes its reply key. `entry`
- * is a copy of the flow's first entry each time: make_partner() works in place.
+ * Chooses a source port for ctx->n, whose source address is set, and takes its reply key with
+ * `entry`, made from the flow's `first`. -EEXIST: every port tried is taken. bpf_loop() is slower
+ * than a loop, but verified once; most searches end at the first port.
  */
 __global int take_port(struct __sk_buff *skb, struct weir_ctx *ctx, const struct weir_ct *first,
 		       struct weir_ct *entry)
 {
-	__u32 size = (__u32)cfg.snat_max - cfg.snat_min + 1;
-	__u32 at = bpf_get_prandom_u32() % size;
+	struct port_search search = {.skb = skb, .ctx = ctx, .first = first, .entry = entry};
 
 	if (!ctx || !first || !entry)
 		return -1;
-	for (int i = 0; i < WEIR_SNAT_TRIES; i++) {
-		struct weir_tuple from_peer;
-		long err;
-
-		ctx->n.sport = bpf_htons(cfg.snat_min + at);
-		if (ctx->icmp)
-			ctx->n.dport = ctx->n.sport;
-		at = at + 1 < size ? at + 1 : 0;
-		tuple_reverse(&from_peer, &ctx->n);
-		if (!host_socket_at(skb, ctx, &from_peer)) {
-			*entry = *first;
-			err = take_reply_key(ctx, entry);
-			if (err != -17)
-				return err;
-		}
-		count(SNAT_RETRY);
-	}
-	return -17;
+	search.at = bpf_get_prandom_u32() % ((__u32)cfg.snat_max - cfg.snat_min + 1);
+	search.result = -17;
+	bpf_loop(WEIR_SNAT_TRIES, try_port, &search, 0);
+	return search.result;
 }
 
 #endif

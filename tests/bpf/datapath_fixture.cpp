@@ -40,15 +40,17 @@ IpAddress ip(const char* text) {
     return IpAddress::parse(text).value();
 }
 
-/// Devices that only exist: nothing is sent. Routes and forwarding are what bpf_fib_lookup asks for.
+/// Devices that only exist: nothing is sent. Routes and forwarding are what bpf_fib_lookup asks
+/// for.
 Devices make_devices() {
     if (unshare(CLONE_NEWNET) != 0) {
         broken("unshare(CLONE_NEWNET)");
     }
     for (const char* name : {"poda", "podb", "ext0", "ext1", "weir0"}) {
-        sh(fmt::format("ip link add {0} type veth peer name {0}-far && ip link set {0} up && "
-                       "ip link set {0}-far up",
-                       name));
+        sh(
+            fmt::format("ip link add {0} type veth peer name {0}-far && ip link set {0} up && "
+                        "ip link set {0}-far up",
+                        name));
     }
     sh("ip link set lo up");
     sh("sysctl -qw net.ipv4.conf.all.forwarding=1 net.ipv6.conf.all.forwarding=1");
@@ -57,8 +59,8 @@ Devices make_devices() {
        "nodad");
     sh("ip route add default via 192.0.2.254 && ip -6 route add default via 2001:db8:1::fe");
     sh("ip route add unreachable 198.18.0.0/15 && ip -6 route add unreachable 2001:db8:dead::/48");
-    sh("ip route add 198.51.100.128/25 via 192.0.2.253 mtu 1280");
-    sh("ip -6 route add 2001:db8:2:1::/64 via 2001:db8:1::fd mtu 1280");
+    sh("ip route add 198.51.100.128/25 via 192.0.2.253 mtu lock 1280");
+    sh("ip -6 route add 2001:db8:2:1::/64 via 2001:db8:1::fd mtu lock 1280");
     return {if_nametoindex("poda"), if_nametoindex("podb"), if_nametoindex("ext0"),
             if_nametoindex("ext1"), if_nametoindex("weir0")};
 }
@@ -74,8 +76,8 @@ const std::vector<std::string>& shared_maps() {
 std::optional<uint32_t> slot_of(std::string_view name) {
     static constexpr std::array<std::string_view, 4> kHooks = {"pod_from", "pod_to", "dev_in",
                                                                "dev_out"};
-    static constexpr std::array<std::string_view, 5> kStages = {
-        "new_flow", "icmp_error", "reject", "fragment", "neighbour"};
+    static constexpr std::array<std::string_view, 5> kStages = {"new_flow", "icmp_error", "reject",
+                                                                "fragment", "neighbour"};
     for (uint32_t hook = 0; hook < kHooks.size(); hook++) {
         if (name == kHooks[hook]) {
             return hook;
@@ -396,6 +398,36 @@ void walk_established(int outer, const Visit& visit) {
 
 }  // namespace
 
+void Datapath::reset() {
+    const auto empty = [](int fd, const void* key, const weir_ct&) { remove(fd, key); };
+    for (const char* name : {"weir_ct4", "weir_ct6"}) {
+        walk_established(map(name), empty);
+    }
+    for (const char* name : {"weir_half4", "weir_half6", "weir_frags", "weir_vips", "weir_pods",
+                             "weir_devices", "weir_node_addrs", "weir_cidrs", "weir_socks"}) {
+        std::array<uint8_t, 64> key{};
+        while (bpf_map_get_next_key(map(name), nullptr, key.data()) == 0) {
+            remove(map(name), key.data());
+        }
+    }
+    for (uint32_t i = 0; i < 8; i++) {
+        set("weir_services", i, weir_service{});
+        set("weir_endpoints", i, weir_endpoint{});
+    }
+    const Bytes zero(static_cast<size_t>(libbpf_num_possible_cpus()) * sizeof(weir_count));
+    for (uint32_t i = 0; i < uint32_t{WEIR_DROP_REASONS} * WEIR_DIRECTIONS; i++) {
+        update(map("weir_drops"), &i, zero.data());
+    }
+    for (uint32_t i = 0; i < WEIR_COUNTERS; i++) {
+        update(map("weir_counters"), &i, zero.data());
+    }
+    for (uint32_t i = 0; i < 256; i++) {
+        update(map("weir_buckets"), &i, zero.data());
+    }
+    fill_programs();
+    events();
+}
+
 size_t Datapath::half_count() {
     size_t count = 0;
     for (const char* name : {"weir_half4", "weir_half6"}) {
@@ -529,13 +561,16 @@ void DatapathTest::SetUp() {
         GTEST_SKIP() << "needs root: loads programs and makes a network namespace";
     }
     world_ = World::of(GetParam());
-    load();
+    devices();
+    static Datapath shared{{}};  // loading takes a second; emptying does not
+    datapath_ = &shared;
+    datapath_->reset();
+    populate(*datapath_);
 }
 
 void DatapathTest::load(const Datapath::Options& options) {
-    datapath_.reset();
-    devices();
-    datapath_ = std::make_unique<Datapath>(options);
+    own_ = std::make_unique<Datapath>(options);
+    datapath_ = own_.get();
     populate(*datapath_);
 }
 

@@ -74,6 +74,9 @@ class Datapath {
     /// Events since the last call.
     std::vector<weir_event> events();
 
+    /// As after construction: tables and counters empty, all programs in their slots.
+    void reset();
+
     /// Number of elements of both families' tables.
     size_t half_count();
     size_t established_count();
@@ -128,7 +131,8 @@ void add_service(Datapath& datapath, const ServiceSpec& spec);
 class DatapathTest : public testing::TestWithParam<Family> {
   protected:
     void SetUp() override;
-    void load(const Datapath::Options& options = {});
+    /// A datapath of other options, for this case alone.
+    void load(const Datapath::Options& options);
     /// The pod at the other end sends, or receives from, the host.
     Datapath::Run from_a(const Frame& frame) { return from(devices().pod_a, frame); }
     Datapath::Run from_b(const Frame& frame) { return from(devices().pod_b, frame); }
@@ -138,7 +142,11 @@ class DatapathTest : public testing::TestWithParam<Family> {
     Datapath::Run from_host(unsigned ifindex, const Frame& frame);
 
     World world_ = World::of(Family::kIpv4);
-    std::unique_ptr<Datapath> datapath_;
+    /// The one that all cases of the process share, or that of load().
+    Datapath* datapath_ = nullptr;
+
+  private:
+    std::unique_ptr<Datapath> own_;
 };
 
 inline constexpr int kRedirect = 7, kDropped = 2, kPassed = -1;

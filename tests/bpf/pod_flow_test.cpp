@@ -123,7 +123,6 @@ TEST_P(PodFlow, EchoIsAFlowOfItsIdentifier) {
 }
 
 TEST_P(PodFlow, FloodOfSynsEvictsNoEstablishedFlow) {
-    load({.config = {}, .small_hashes = {}});
     establish();
     Frame frame = a_to_b();
     for (unsigned i = 0; i < 2000; i++) {
@@ -166,7 +165,10 @@ TEST_P(PodFlow, DryRunWritesNothing) {
 TEST_P(PodFlow, FromTheHostIsTrackedAndItsReplyGoesToTheStack) {
     Frame ask{.src = world_.node, .dst = world_.pod_a, .sport = 5000, .dport = 80};
     EXPECT_EQ(to_pod(devices().pod_a, ask).verdict, kPassed);
-    Frame reply{.src = world_.pod_a, .dst = world_.node, .sport = 80, .dport = 5000,
+    Frame reply{.src = world_.pod_a,
+                .dst = world_.node,
+                .sport = 80,
+                .dport = 5000,
                 .tcp_flags = kSyn | kAck};
     EXPECT_EQ(from_a(reply).verdict, kPassed);
     EXPECT_EQ(datapath_->established_count(), 1U);
@@ -181,8 +183,14 @@ TEST_P(PodFlow, DeliveredPacketsPassTheOtherHookAtOnce) {
 }
 
 TEST_P(PodFlow, PiecesFollowTheFirst) {
-    Frame first{.src = world_.pod_a, .dst = world_.pod_b, .frag_id = 99, .more = true,
-                .proto = kUdp, .sport = 1, .dport = 2, .payload = Bytes(600, 'a')};
+    Frame first{.src = world_.pod_a,
+                .dst = world_.pod_b,
+                .frag_id = 99,
+                .more = true,
+                .proto = kUdp,
+                .sport = 1,
+                .dport = 2,
+                .payload = Bytes(600, 'a')};
     Frame rest = first;
     rest.frag_offset = 608;
     rest.more = false;
