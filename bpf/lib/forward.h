@@ -136,6 +136,7 @@ enum way_kind {
 struct way {
 	__u32 ifindex;
 	__u32 mtu;
+	bool by_device; /* the kernel finds the next hop on this device itself */
 	struct bpf_redir_neigh next_hop;
 };
 
@@ -148,7 +149,9 @@ static __always_inline __u32 wire_length(struct __sk_buff *skb, const struct wei
 }
 
 /*
- * The host's own routing decision for the leaving tuple. `oif`: by this device only, 0: any.
+ * The host's own routing decision for the leaving tuple. `oif`: by this device only, 0: any. Asked
+ * as if the packet had come in on weir0: the one device that forwards whatever the host's settings
+ * are for the others.
  * `any_size`: the way of a flow, whose next packet may be smaller; a packet that does not fit has
  * no device in the kernel's answer.
  */
@@ -169,7 +172,7 @@ __global int find_way(struct __sk_buff *skb, struct weir_ctx *ctx, __u32 oif, bo
 	fib.dport = n->dport;
 	if (!any_size)
 		fib.tot_len = length > 0xffff ? 0xffff : length;
-	fib.ifindex = oif ?: skb->ifindex;
+	fib.ifindex = cfg.host_ifindex ?: skb->ifindex;
 	if (ctx->v6) {
 		fib.family = WEIR_AF_INET6;
 		__builtin_memcpy(fib.ipv6_src, &n->saddr, sizeof(fib.ipv6_src));
@@ -179,11 +182,18 @@ __global int find_way(struct __sk_buff *skb, struct weir_ctx *ctx, __u32 oif, bo
 		fib.ipv4_src = n->saddr.w[3];
 		fib.ipv4_dst = n->daddr.w[3];
 	}
-	result = bpf_fib_lookup(skb, &fib, sizeof(fib), oif ? BPF_FIB_LOOKUP_OUTPUT : 0);
+	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
 	way->ifindex = fib.ifindex;
 	way->mtu = fib.tot_len; /* a union: the MTU, if the packet did not fit */
 	way->next_hop.nh_family = fib.family;
 	__builtin_memcpy(way->next_hop.ipv6_nh, fib.ipv6_dst, sizeof(fib.ipv6_dst));
+	if (oif && (way->ifindex != oif || (result != BPF_FIB_LKUP_RET_SUCCESS &&
+					    result != BPF_FIB_LKUP_RET_NO_NEIGH &&
+					    result != BPF_FIB_LKUP_RET_FRAG_NEEDED))) {
+		way->ifindex = oif;
+		way->by_device = true;
+		return WAY_OUT;
+	}
 	switch (result) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
@@ -197,6 +207,11 @@ __global int find_way(struct __sk_buff *skb, struct weir_ctx *ctx, __u32 oif, bo
 	}
 }
 
+static __always_inline int redirected(struct __sk_buff *skb, struct weir_ctx *ctx, long result)
+{
+	return result == TC_ACT_REDIRECT ? TC_ACT_REDIRECT : drop(ctx, REDIRECT_FAILED);
+}
+
 static __always_inline int send_out(struct __sk_buff *skb, struct weir_ctx *ctx, struct way *way)
 {
 	__u8 nobody[ETH_ALEN] = {2}; /* bpf_redirect_neigh fills it in, but wants no multicast */
@@ -206,10 +221,10 @@ static __always_inline int send_out(struct __sk_buff *skb, struct weir_ctx *ctx,
 	if (ensure_link_header(skb, ctx) || set_hop(skb, ctx, nobody, is_ingress(ctx)))
 		return drop(ctx, REWRITE_FAILED);
 	skb->mark = WEIR_MARK_DELIVERED;
-	if (bpf_redirect_neigh(way->ifindex, &way->next_hop, sizeof(way->next_hop), 0) !=
-	    TC_ACT_REDIRECT)
-		return drop(ctx, REDIRECT_FAILED);
-	return TC_ACT_REDIRECT;
+	if (way->by_device)
+		return redirected(skb, ctx, bpf_redirect_neigh(way->ifindex, NULL, 0, 0));
+	return redirected(skb, ctx, bpf_redirect_neigh(way->ifindex, &way->next_hop,
+						  sizeof(way->next_hop), 0));
 }
 
 /* Towards the leaving destination, by the routes. */

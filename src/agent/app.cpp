@@ -7,6 +7,8 @@
 
 #include <grp.h>
 
+#include <boost/json/value.hpp>
+
 #include "agent/api_server.h"
 #include "agent/cni_install.h"
 #include "agent/cni_service.h"

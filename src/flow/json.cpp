@@ -70,8 +70,8 @@ json::object endpoint_json(const Peer& peer) {
     if (!peer.identity) return endpoint;
     const Identity& identity = *peer.identity;
     if (identity.kind == PeerKind::kPod) {
-        endpoint["namespace"] = identity.name.ns;
-        endpoint["pod_name"] = identity.name.name;
+        endpoint["namespace"] = identity.name.ns.view();
+        endpoint["pod_name"] = identity.name.name.view();
         if (!identity.workload.empty()) {
             endpoint["workloads"] = json::array{
                 json::object{{"name", identity.workload}, {"kind", identity.workload_kind}}};
