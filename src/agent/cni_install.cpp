@@ -44,7 +44,10 @@ std::string cni_conflist(const CniInstall& install) {
         {"capabilities", json::object{{"ips", true}, {"dns", true}}},
     };
     const json::object list{
-        {"cniVersion", "1.1.0"},
+        // Runtimes that know the list take the newest they can; older ones look here only, and
+        // refuse
+        // what is newer than themselves.
+        {"cniVersion", "1.0.0"},
         {"cniVersions", json::array{"0.3.1", "0.4.0", "1.0.0", "1.1.0"}},
         {"name", install.network},
         {"plugins", json::array{plugin}},

@@ -111,6 +111,8 @@ tl::expected<Answer, std::string> parse_answer(std::string_view bytes) {
         if (failed) break;
         bytes.remove_prefix(used);
     }
+    // Beast takes the end of nothing at all for a whole message with status 200.
+    if (!parser.got_some()) return tl::unexpected(std::string("closed without an answer"));
     if (!failed && !parser.is_done()) parser.put_eof(failed);
     if (failed) return tl::unexpected(failed.message());
     if (!parser.is_done()) return tl::unexpected(std::string("no answer"));

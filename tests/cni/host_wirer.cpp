@@ -32,8 +32,11 @@ Fd load_pass_program() {
 }  // namespace
 
 std::unique_ptr<HostWirer> HostWirer::open() {
+    // One for the process and those it forks, as the agent's pinned stubs are one for its
+    // successors.
+    static const Fd program = load_pass_program();
     return std::unique_ptr<HostWirer>(
-        new HostWirer(netlink::NetNsThread::start().value(), load_pass_program()));
+        new HostWirer(netlink::NetNsThread::start().value(), program.get()));
 }
 
 Result<agent::Wired> HostWirer::wire(const ipam::Record& record) {

@@ -22,13 +22,13 @@ class HostWirer final : public agent::PodWirer {
     Result<std::vector<ipam::Found>> list() override;
 
   private:
-    HostWirer(std::unique_ptr<netlink::NetNsThread> threads, Fd program)
-        : threads_(std::move(threads)), links_(*threads_), program_(std::move(program)) {}
-    [[nodiscard]] netlink::PodPrograms programs() const { return {program_.get(), program_.get()}; }
+    HostWirer(std::unique_ptr<netlink::NetNsThread> threads, int program)
+        : threads_(std::move(threads)), links_(*threads_), program_(program) {}
+    [[nodiscard]] netlink::PodPrograms programs() const { return {program_, program_}; }
 
     std::unique_ptr<netlink::NetNsThread> threads_;
     netlink::PodLinks links_;
-    Fd program_;
+    int program_;
 };
 
 }  // namespace weir::test

@@ -24,8 +24,7 @@ void Lab::SetUp() {
     ASSERT_EQ(::mount("tmpfs", "/run", "tmpfs", 0, "mode=755"), 0);
     std::filesystem::create_directories(kDir);
     // The routers' addresses, from which the host talks to pods.
-    sh("ip link set lo up; ip addr add 10.1.0.1/32 dev lo; ip addr add fd00:1::1/128 dev lo; mount "
-       "-t sysfs sysfs /sys; "
+    sh("ip link set lo up; ip addr add 10.1.0.1/32 dev lo; ip addr add fd00:1::1/128 dev lo; "
        "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding");
 }
 
@@ -33,7 +32,10 @@ void Lab::SetUp() {
 // runs several.
 void Lab::TearDown() {
     kill_agent();
-    if (::geteuid() == 0) sh("ip -all netns delete; umount -l /sys /run");
+    if (::geteuid() != 0) return;
+    for (const std::string& directory : covered_)
+        sh("umount -l " + directory);
+    sh("ip -all netns delete; umount -l /run");
 }
 
 void Lab::start_agent(const std::string& cidrs) {
@@ -41,6 +43,14 @@ void Lab::start_agent(const std::string& cidrs) {
     ASSERT_TRUE(eventually([&] {
         return run({WEIR_CNI}, {{"CNI_COMMAND", "STATUS"}}, config()).exit_code == 0;
     })) << "the agent does not come up";
+}
+
+void Lab::cover(const std::string& directory) {
+    covered_.push_back(directory);
+    const std::string changes = "/run/cover" + directory;
+    sh("mkdir -p " + changes + "/upper " + changes +
+       "/work; mount -t overlay overlay -o lowerdir=" + directory + ",upperdir=" + changes +
+       "/upper,workdir=" + changes + "/work " + directory);
 }
 
 void Lab::make_pod(const std::string& name) {

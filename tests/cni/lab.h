@@ -27,6 +27,8 @@ class Lab : public testing::Test {
     void kill_agent() { agent_.reset(); }
     Background& agent() { return *agent_; }
 
+    /// Changes below a directory of the machine stay within this test.
+    void cover(const std::string& directory);
     static void make_pod(const std::string& name);
     static void remove_pod(const std::string& name);
     static std::string netns(const std::string& name) { return "/run/netns/" + name; }
@@ -49,6 +51,7 @@ class Lab : public testing::Test {
 
   private:
     std::optional<Background> agent_;
+    std::vector<std::string> covered_;
 };
 
 }  // namespace weir::test

@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "cni/client.h"
 #include "cni/process.h"
 #include "cni/result.h"
 #include "common/fd.h"
@@ -256,6 +257,18 @@ TEST(CniPlugin, IsSmallAndQuick) {
     // Static: it asks for no interpreter, and nothing of it is undefined.
     EXPECT_FALSE(test::succeeds("readelf -lW " WEIR_CNI " | grep -q INTERP"));
     EXPECT_FALSE(test::succeeds("readelf -SW " WEIR_CNI " | grep -q '\\.symtab'"));
+}
+
+// Only a whole answer is one: an agent that dies in between has not said yes.
+TEST(CniAnswer, IsWholeOrNone) {
+    const std::string whole = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    ASSERT_TRUE(parse_answer(whole));
+    EXPECT_EQ(parse_answer(whole)->body, "{}");
+    for (size_t size = 0; size < whole.size(); ++size) {
+        EXPECT_FALSE(parse_answer(whole.substr(0, size))) << size;
+    }
+    EXPECT_FALSE(parse_answer("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n"));
+    EXPECT_FALSE(parse_answer("{}"));
 }
 
 TEST(CniResult, HasTheShapeOfItsVersion) {
