@@ -187,6 +187,24 @@ void add_flows(Invocation& invocation, CLI::App& app) {
         "  weir flows -f --verdict DROPPED --not --ip 10.0.0.0/8");
 }
 
+// What the agent usually says about the node.
+void add_run_host(Invocation& invocation, CLI::App& app) {
+    RunOptions& run = invocation.run;
+    CLI::App* command = &app;
+    command->add_option("--cni-conf", run.cni_conf,
+                        "network configuration list (default: the agent's)");
+    command
+        ->add_option("--cni-bin", run.cni_bin,
+                     "directories of plugins, separated by colons (default: the agent's)")
+        ->envname("CNI_PATH");
+    command->add_option("--cgroup-root", run.cgroup_root,
+                        "cgroup2 directory for the pod's cgroup (default: the agent's)");
+    command->add_option("--node-name", run.node_name, "name of this node (default: the agent's)");
+    command->add_option("--run-dir", invocation.run_dir, "the agent's state")
+        ->envname("WEIR_RUN_DIR")
+        ->capture_default_str();
+}
+
 void add_run(Invocation& invocation, CLI::App& app) {
     RunOptions& run = invocation.run;
     CLI::App* command = leaf(invocation, app, "run",
@@ -208,17 +226,7 @@ void add_run(Invocation& invocation, CLI::App& app) {
         ->add_option("--drain", run.drain,
                      "on SIGTERM: time between \"terminating\" and the signal to the command")
         ->capture_default_str();
-    command->add_option("--cni-conf", run.cni_conf,
-                        "network configuration list (default: RUN-DIR/cni/10-weir.conflist)");
-    command->add_option("--cni-bin", run.cni_bin, "directories of plugins, separated by colons")
-        ->envname("CNI_PATH")
-        ->capture_default_str();
-    command->add_option("--cgroup-root", run.cgroup_root,
-                        "cgroup2 directory for the pod's cgroup (default: the agent's)");
-    command->add_option("--node-name", run.node_name, "name of this node (default: the agent's)");
-    command->add_option("--run-dir", invocation.run_dir, "the agent's state")
-        ->envname("WEIR_RUN_DIR")
-        ->capture_default_str();
+    add_run_host(invocation, *command);
     command->add_flag("--share-mounts", run.share_mounts,
                       "no mount namespace: /sys and /etc/resolv.conf stay the host's");
     command->add_flag("-q,--quiet", run.quiet, "say nothing but errors");
@@ -236,7 +244,16 @@ void add_others(Invocation& invocation, CLI::App& app) {
     add_output(invocation, *config);
     CLI::App* cleanup = leaf(invocation, app, "cleanup", "remove everything of Weir from this host",
                              cleanup_command);
-    add_tables(invocation, *cleanup);
+    cleanup->add_option("--bpffs", invocation.bpffs, "where the kernel tables are pinned")
+        ->envname("WEIR_BPFFS")
+        ->capture_default_str();
+    cleanup->add_option("--run-dir", invocation.run_dir, "the agent's state")
+        ->envname("WEIR_RUN_DIR")
+        ->capture_default_str();
+    cleanup
+        ->add_option("--cni-conf-dir", invocation.cni_conf_dir,
+                     "where the agent put its network configuration, besides RUN-DIR/cni")
+        ->capture_default_str();
     cleanup->add_flag("-y,--yes", invocation.yes, "also while an agent runs");
     leaf(invocation, app, "version", "versions of this command and of the agent", version_command);
     CLI::App* completion = leaf(invocation, app, "completion",

@@ -21,6 +21,7 @@ struct Invocation {
     std::filesystem::path socket = "/run/weir/agent.sock";
     std::filesystem::path run_dir = "/run/weir";
     std::filesystem::path bpffs = "/sys/fs/bpf";
+    std::filesystem::path cni_conf_dir = "/etc/cni/net.d";
     OutputOptions output;
     std::string ns;
     bool all_namespaces = false;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cerrno>
-#include <cstring>
+#include "datapath/cleanup.h"
 
 #include <unistd.h>
 
@@ -9,21 +8,89 @@
 #include "cli/app.h"
 #include "cli/exit_code.h"
 #include "cli/run/reaper.h"
+#include "datapath/netlink/host_link.h"
+#include "datapath/netlink/pod_link.h"
+#include "datapath/netlink/sysctl.h"
 
 namespace weir::cli {
 namespace {
 
-// Beside this program, else by the search path.
-std::string agent_program() {
-    std::error_code error;
-    const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-    const auto beside = self.parent_path() / "weir-agent";
-    return !error && ::access(beside.c_str(), X_OK) == 0 ? beside.string() : "weir-agent";
+namespace fs = std::filesystem;
+
+constexpr const char* kConflist = "05-weir.conflist";
+// What the agent keeps in its run directory.
+constexpr const char* kState[] = {"agent.sock", "cni", "cni-queue", "ipam", "names.json"};
+
+/// Goes on whatever fails, and says everything it did.
+class Cleanup {
+  public:
+    void note(const Result<void>& done, std::string_view what) {
+        if (done) {
+            print(fmt::format("removed {}\n", what));
+        } else {
+            failed(fmt::format("{}: {}", what, done.error().message()));
+        }
+    }
+    void failed(const std::string& text) {
+        complain(text);
+        status_ = kFailed;
+    }
+    void remove_path(const fs::path& path) {
+        std::error_code error;
+        const auto count = fs::remove_all(path, error);
+        if (error) failed(fmt::format("{}: {}", path.string(), error.message()));
+        if (!error && count > 0) print(fmt::format("removed {}\n", path.string()));
+    }
+    [[nodiscard]] int status() const { return status_; }
+
+  private:
+    int status_ = kOk;
+};
+
+// Links first: the filters on them go with them. Then what was changed on the host is put back.
+void clean_network(Cleanup& cleanup, const fs::path& run_dir) {
+    const fs::path file = run_dir / "sysctl.json";
+    auto journal = netlink::SysctlJournal::open(file);
+    if (!journal) {
+        cleanup.failed(journal.error().message());
+        cleanup.note(netlink::remove_all_links(), "links of pods and weir0");
+        return;
+    }
+    cleanup.note(netlink::HostLink(*journal).remove(), "weir0 and routes");
+    cleanup.note(netlink::remove_all_links(), "links of pods");
+    const auto changed = journal->restore_all();
+    if (!changed) {
+        cleanup.failed(changed.error().message());
+        return;
+    }
+    for (const auto& name : *changed) {
+        complain(fmt::format("{} was changed by somebody else meanwhile and stays as it is", name));
+    }
+    cleanup.remove_path(file);
+}
+
+void clean_kernel(Cleanup& cleanup, const fs::path& bpffs) {
+    const auto cleaned = datapath::clean_up(datapath::PinDir(bpffs));
+    for (const auto& text : cleaned.removed)
+        print("removed " + text + "\n");
+    for (const auto& text : cleaned.failed)
+        cleanup.failed(text);
+    for (const auto& text : cleaned.remaining)
+        cleanup.failed("still in the kernel: " + text);
+}
+
+void clean_files(Cleanup& cleanup, const Invocation& invocation) {
+    cleanup.remove_path(invocation.cni_conf_dir / kConflist);
+    for (const char* name : kState)
+        cleanup.remove_path(invocation.run_dir / name);
+    // These hold runs that could not be taken down, if anything.
+    std::error_code ignored;
+    for (const char* name : {"pods.d", "runs", ""})
+        fs::remove(invocation.run_dir / name, ignored);
 }
 
 }  // namespace
 
-// What is on the host is known to the agent's program, so that does the work; runs are known here.
 int cleanup_command(const Invocation& invocation) {
     if (::geteuid() != 0) {
         return report(Error(Errc::kPermission, "cleanup changes the host's network; use sudo"));
@@ -34,14 +101,12 @@ int cleanup_command(const Invocation& invocation) {
                   "an agent is running and would make everything again; stop it first, or "
                   "say --yes"));
     }
+    Cleanup cleanup;
     run::reap_abandoned(invocation.run_dir);
-    std::string program = agent_program();
-    std::string bpffs = "--bpffs=" + invocation.bpffs.string();
-    std::string run_dir = "--run-dir=" + invocation.run_dir.string();
-    std::string verb = "cleanup";
-    char* argv[] = {program.data(), verb.data(), bpffs.data(), run_dir.data(), nullptr};
-    ::execvp(program.c_str(), argv);
-    return report(system_error(errno, "run " + program + " cleanup"));
+    clean_network(cleanup, invocation.run_dir);
+    clean_kernel(cleanup, invocation.bpffs);
+    clean_files(cleanup, invocation);
+    return cleanup.status();
 }
 
 }  // namespace weir::cli

@@ -88,11 +88,80 @@ Result<IpPrefix> parse_range(const std::string& value) {
     return IpPrefix::make(address, address.is_v4() ? 32 : 128);
 }
 
-Result<bool> parse_dropped(const std::string& value) {
-    if (value == "DROPPED" || value == "dropped") return true;
-    if (value == "FORWARDED" || value == "forwarded") return false;
-    return fail(Errc::kInvalid, "--verdict \"{}\": expected FORWARDED or DROPPED", value);
+using Test = std::function<bool(const Record&)>;
+
+Result<Test> parse_verdict(const std::string&, const std::string& value) {
+    const bool dropped = value == "DROPPED" || value == "dropped";
+    if (!dropped && value != "FORWARDED" && value != "forwarded") {
+        return fail(Errc::kInvalid, "--verdict \"{}\": expected FORWARDED or DROPPED", value);
+    }
+    return [dropped](const Record& r) { return (r.type == RecordType::kDrop) == dropped; };
 }
+
+Result<Test> parse_pod(const std::string& key, const std::string& value) {
+    const NamePattern pattern = WEIR_TRY(parse_pattern(key, value));
+    const bool from = key != "to-pod";
+    const bool to = key != "from-pod";
+    return [=](const Record& r) {
+        return (from && is_pod(r.source, pattern)) || (to && is_pod(r.destination, pattern));
+    };
+}
+
+Result<Test> parse_namespace(const std::string&, const std::string& value) {
+    return [value](const Record& r) {
+        return in_namespace(r.source, value) || in_namespace(r.destination, value) ||
+               (r.service && r.service->service.ns == value);
+    };
+}
+
+Result<Test> parse_service(const std::string& key, const std::string& value) {
+    const NamePattern pattern = WEIR_TRY(parse_pattern(key, value));
+    return [=](const Record& r) { return r.service && pattern.matches(r.service->service); };
+}
+
+Result<Test> parse_ip(const std::string&, const std::string& value) {
+    const auto prefix = parse_range(value);
+    if (!prefix) return Failure(Error(prefix.error()).with("--ip \"{}\"", value));
+    return [range = *prefix](const Record& r) { return has_address(r, range); };
+}
+
+Result<Test> parse_port(const std::string&, const std::string& value) {
+    const auto port = number<uint16_t>(value);
+    if (!port) return fail(Errc::kInvalid, "--port \"{}\": expected 0 to 65535", value);
+    return [wanted = *port](const Record& r) { return has_port(r, wanted); };
+}
+
+Result<Test> parse_protocol(const std::string&, const std::string& value) {
+    const auto protocol = protocol_by_name(value);
+    if (!protocol) {
+        return fail(Errc::kInvalid,
+                    "--protocol \"{}\": expected TCP, UDP, ICMP, ICMPv6, SCTP or 0 to 255", value);
+    }
+    return [wanted = *protocol](const Record& r) { return r.protocol == wanted; };
+}
+
+Result<Test> parse_reason(const std::string&, const std::string& value) {
+    const auto reason = drop_by_label(value);
+    if (!reason) {
+        return fail(Errc::kInvalid,
+                    "--reason \"{}\": no such drop reason; docs/drop-reasons.md lists them", value);
+    }
+    return [wanted = *reason](const Record& r) {
+        return r.type == RecordType::kDrop && r.reason == wanted;
+    };
+}
+
+struct Parser {
+    std::string_view key;
+    Result<Test> (*parse)(const std::string& key, const std::string& value);
+};
+constexpr Parser kParsers[] = {
+    {"verdict", parse_verdict}, {"from-pod", parse_pod},        {"to-pod", parse_pod},
+    {"pod", parse_pod},         {"namespace", parse_namespace}, {"service", parse_service},
+    {"ip", parse_ip},           {"port", parse_port},           {"protocol", parse_protocol},
+    {"reason", parse_reason},
+};
+static_assert(std::size(kParsers) == std::size(kKeys));
 
 }  // namespace
 
@@ -101,59 +170,9 @@ std::span<const FilterKey> filter_keys() {
 }
 
 Result<Filter::Test> Filter::parse_test(const std::string& key, const std::string& value) {
-    if (key == "verdict") {
-        const bool dropped = WEIR_TRY(parse_dropped(value));
-        return [dropped](const Record& r) { return (r.type == RecordType::kDrop) == dropped; };
-    }
-    if (key == "from-pod" || key == "to-pod" || key == "pod") {
-        const NamePattern pattern = WEIR_TRY(parse_pattern(key, value));
-        const bool from = key != "to-pod";
-        const bool to = key != "from-pod";
-        return [=](const Record& r) {
-            return (from && is_pod(r.source, pattern)) || (to && is_pod(r.destination, pattern));
-        };
-    }
-    if (key == "namespace") {
-        return [value](const Record& r) {
-            return in_namespace(r.source, value) || in_namespace(r.destination, value) ||
-                   (r.service && r.service->service.ns == value);
-        };
-    }
-    if (key == "service") {
-        const NamePattern pattern = WEIR_TRY(parse_pattern(key, value));
-        return [=](const Record& r) { return r.service && pattern.matches(r.service->service); };
-    }
-    if (key == "ip") {
-        const auto prefix = parse_range(value);
-        if (!prefix) return Failure(Error(prefix.error()).with("--ip \"{}\"", value));
-        return [range = *prefix](const Record& r) { return has_address(r, range); };
-    }
-    if (key == "port") {
-        const auto port = number<uint16_t>(value);
-        if (!port) return fail(Errc::kInvalid, "--port \"{}\": expected 0 to 65535", value);
-        return [port = *port](const Record& r) { return has_port(r, port); };
-    }
-    if (key == "protocol") {
-        const auto protocol = protocol_by_name(value);
-        if (!protocol) {
-            return fail(Errc::kInvalid,
-                        "--protocol \"{}\": expected TCP, UDP, ICMP, ICMPv6, SCTP or 0 to 255",
-                        value);
-        }
-        return [wanted = *protocol](const Record& r) { return r.protocol == wanted; };
-    }
-    if (key == "reason") {
-        const auto reason = drop_by_label(value);
-        if (!reason) {
-            return fail(Errc::kInvalid,
-                        "--reason \"{}\": no such drop reason; `weir drops -o wide` lists them",
-                        value);
-        }
-        return [wanted = *reason](const Record& r) {
-            return r.type == RecordType::kDrop && r.reason == wanted;
-        };
-    }
-    return fail(Errc::kInvalid, "no flow filter \"{}\"", key);
+    const auto parser = std::ranges::find(kParsers, key, &Parser::key);
+    if (parser == std::end(kParsers)) return fail(Errc::kInvalid, "no flow filter \"{}\"", key);
+    return parser->parse(key, value);
 }
 
 Result<Filter> Filter::parse(std::span<const FilterParam> params) {

@@ -70,8 +70,8 @@ json::object endpoint_json(const Peer& peer) {
     if (!peer.identity) return endpoint;
     const Identity& identity = *peer.identity;
     if (identity.kind == PeerKind::kPod) {
-        endpoint["namespace"] = identity.name.ns.view();
-        endpoint["pod_name"] = identity.name.name.view();
+        endpoint["namespace"] = identity.name.ns.str();
+        endpoint["pod_name"] = identity.name.name.str();
         if (!identity.workload.empty()) {
             endpoint["workloads"] = json::array{
                 json::object{{"name", identity.workload}, {"kind", identity.workload_kind}}};
@@ -179,8 +179,8 @@ json::object flow_json(const Record& record, std::string_view node_name) {
     flow["Type"] = "L3_L4";
     flow["node_name"] = node_name;
     if (record.service) {
-        flow["destination_service"] = json::object{{"name", record.service->service.name},
-                                                   {"namespace", record.service->service.ns}};
+        flow["destination_service"] = json::object{{"name", record.service->service.name.str()},
+                                                   {"namespace", record.service->service.ns.str()}};
     }
     flow["traffic_direction"] = is_egress(record.hook) ? "EGRESS" : "INGRESS";
     // A flow is reported as its originator sent it; a dropped packet's direction is not known.

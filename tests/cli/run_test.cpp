@@ -51,7 +51,7 @@ struct RunTest : testing::Test {
                 "dns": {{"nameservers": ["192.0.2.53"]}}}}]}})",
             (dir.path() / "ipam").string(), subnet);
         fs::create_directories(dir.path() / "cni");
-        std::ofstream(dir.path() / "cni/10-weir.conflist") << list;
+        std::ofstream(dir.path() / "cni/05-weir.conflist") << list;
     }
 
     std::vector<std::string> command(const std::string& name, std::vector<std::string> options,
@@ -260,7 +260,7 @@ TEST_F(RunTest, ACommandThatCannotBeExecutedIsSaidAndLeavesNothing) {
 }
 
 TEST_F(RunTest, WithoutAgentItSaysWhatIsMissing) {
-    fs::remove(dir.path() / "cni/10-weir.conflist");
+    fs::remove(dir.path() / "cni/05-weir.conflist");
     Process run(command("web-1", {}, "true"));
     EXPECT_EQ(run.wait(), 1);
     EXPECT_TRUE(run.err().starts_with("weir: no network configuration (the agent writes it when"))

@@ -82,25 +82,41 @@ ChildFailure enter_and_execute(const Place& place, int netns, int cgroup_procs, 
     return failed("execute the command");
 }
 
+Result<Fd> open_file(const std::filesystem::path& path, int flags) {
+    const int raw = ::open(path.c_str(), flags | O_CLOEXEC);
+    if (raw < 0) return fail_errno(errno, "open {}", path.string());
+    return Fd(raw);
+}
+
+std::vector<char*> pointers(std::vector<std::string>& words) {
+    std::vector<char*> argv;
+    for (auto& word : words)
+        argv.push_back(word.data());
+    argv.push_back(nullptr);
+    return argv;
+}
+
+// Nothing if the pipe closed by exec.
+std::optional<ChildFailure> read_failure(const Fd& reading) {
+    ChildFailure failure;
+    ssize_t n = 0;
+    while ((n = ::read(reading.get(), &failure, sizeof failure)) < 0 && errno == EINTR) {
+    }
+    if (n == 0) return std::nullopt;
+    return failure;
+}
+
 }  // namespace
 
 Result<pid_t> start_command(const Place& place, const std::vector<std::string>& command) {
-    const int ns = ::open(place.netns.c_str(), O_RDONLY | O_CLOEXEC);
-    if (ns < 0) return fail_errno(errno, "open {}", place.netns.string());
-    const Fd netns(ns);
-    const auto procs_path = place.cgroup / "cgroup.procs";
-    const int procs = ::open(procs_path.c_str(), O_WRONLY | O_CLOEXEC);
-    if (procs < 0) return fail_errno(errno, "open {}", procs_path.string());
-    const Fd cgroup(procs);
+    const Fd netns = WEIR_TRY(open_file(place.netns, O_RDONLY));
+    const Fd cgroup = WEIR_TRY(open_file(place.cgroup / "cgroup.procs", O_WRONLY));
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) return fail_errno(errno, "pipe");
     const Fd reading(ends[0]);
     std::optional<Fd> writing(std::in_place, ends[1]);
     std::vector<std::string> words = command;
-    std::vector<char*> argv;
-    for (auto& word : words)
-        argv.push_back(word.data());
-    argv.push_back(nullptr);
+    const std::vector<char*> argv = pointers(words);
     const pid_t parent = ::getpid();
     const pid_t child = ::fork();
     if (child < 0) return fail_errno(errno, "fork");
@@ -111,13 +127,10 @@ Result<pid_t> start_command(const Place& place, const std::vector<std::string>& 
         ::_exit(127);
     }
     writing.reset();
-    ChildFailure failure;
-    ssize_t n = 0;
-    while ((n = ::read(reading.get(), &failure, sizeof failure)) < 0 && errno == EINTR) {
-    }
-    if (n == 0) return child;
+    const auto failure = read_failure(reading);
+    if (!failure) return child;
     ::waitpid(child, nullptr, 0);
-    return fail_errno(failure.error, "{}: {}", command.front(), failure.step);
+    return fail_errno(failure->error, "{}: {}", command.front(), failure->step);
 }
 
 }  // namespace weir::cli::run

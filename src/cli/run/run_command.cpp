@@ -35,26 +35,37 @@ constexpr int kForwarded[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2
 struct Surroundings {
     std::filesystem::path cgroup_root;
     std::filesystem::path conflist;
+    std::string cni_bin;
     std::string node;
+
+    [[nodiscard]] bool complete() const {
+        return !cgroup_root.empty() && !conflist.empty() && !cni_bin.empty() && !node.empty();
+    }
+    void fill_from(const api::Status& status) {
+        if (cgroup_root.empty()) cgroup_root = status.cgroup_root;
+        if (conflist.empty()) conflist = status.cni_conf;
+        if (cni_bin.empty()) cni_bin = status.cni_bin;
+        if (node.empty()) node = status.node;
+    }
 };
+
+std::string host_name() {
+    std::array<char, HOST_NAME_MAX + 1> name{};
+    ::gethostname(name.data(), name.size() - 1);
+    return name.data();
+}
 
 Result<Surroundings> look_around(const Invocation& invocation) {
     const RunOptions& options = invocation.run;
-    Surroundings around{options.cgroup_root, options.cni_conf, options.node_name};
-    if (around.conflist.empty()) around.conflist = invocation.run_dir / "cni/10-weir.conflist";
-    if (!around.cgroup_root.empty() && !around.node.empty()) return around;
+    Surroundings around{options.cgroup_root, options.cni_conf, options.cni_bin, options.node_name};
+    if (around.complete()) return around;
     const auto answer = invocation.client().get("/v1/status");
+    // Without a cgroup root nothing can be made; the rest has its usual place.
     if (!answer && around.cgroup_root.empty()) return Failure(Error(answer.error()));
-    if (answer) {
-        const auto status = WEIR_TRY(api::from_json<api::Status>(*answer));
-        if (around.cgroup_root.empty()) around.cgroup_root = status.cgroup_root;
-        if (around.node.empty()) around.node = status.node;
-    }
-    if (around.node.empty()) {
-        std::array<char, HOST_NAME_MAX + 1> name{};
-        ::gethostname(name.data(), name.size() - 1);
-        around.node = name.data();
-    }
+    if (answer) around.fill_from(WEIR_TRY(api::from_json<api::Status>(*answer)));
+    if (around.node.empty()) around.node = host_name();
+    if (around.conflist.empty()) around.conflist = invocation.run_dir / "cni/05-weir.conflist";
+    if (around.cni_bin.empty()) around.cni_bin = invocation.run_dir / "cni/bin";
     if (around.cgroup_root.empty()) {
         return fail(Errc::kInvalid, "the agent names no cgroup root; give one with --cgroup-root");
     }
@@ -74,7 +85,7 @@ Result<Record> make_record(const Invocation& invocation, const PodSpec& spec,
     record.netns = "/run/netns/weir-" + record.id;
     record.cgroup = around.cgroup_root / ("weir-run-" + record.id);
     record.manifest = invocation.run_dir / "pods.d" / (spec.ns + "_" + spec.name + ".json");
-    record.cni_bin = invocation.run.cni_bin;
+    record.cni_bin = around.cni_bin;
     auto conflist = read_file(around.conflist);
     if (!conflist) {
         return Failure(std::move(conflist).error().with(
