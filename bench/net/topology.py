@@ -121,7 +121,7 @@ class Weir:
         t.outside, t.host = Place(f"/run/netns/{o}"), h
         self.host = Place(f"/run/netns/{h}", self.cgroup + "/host")
         t.stack.callback(lambda: subprocess.run(
-            self.host.argv([f"{self.bin}/src/cli/weir", *self.where(), "cleanup", "--yes"]), capture_output=True))
+            self.command("cleanup", "--yes"), capture_output=True))
         self.objects()
         agent = subprocess.Popen(self.host.argv([
             f"{self.bin}/src/agent/weir-agent", f"--source=file:{self.dir}/objects", "--node-name=node-1",
@@ -130,18 +130,18 @@ class Weir:
             "--metrics-address=", "--log-level=warn"]))
         t.stack.callback(lambda: (agent.terminate(), agent.wait()))
         self.agent_pid = agent.pid
-        self.wait(lambda: self.weir("status", "--ready").returncode == 0, "the agent to be ready")
+        self.wait(lambda: self.weir("status", "--wait").returncode == 0, "the agent to be ready")
         t.client = self.pod("client", "10", [])
         t.server = self.pod("server", "web", [])
         addresses = json.loads(self.weir("pod", "list", "-n", "bench", "-o", "json").stdout)
         self.addresses = {p["name"]: p["ips"] for p in addresses["items"]}
 
-    def where(self):
-        return [f"--run-dir={self.dir}/run", f"--bpffs={self.dir}/bpf"]
+    def command(self, *argv):
+        where = [f"WEIR_RUN_DIR={self.dir}/run", f"WEIR_SOCKET={self.dir}/run/agent.sock", f"WEIR_BPFFS={self.dir}/bpf"]
+        return self.host.argv(["env", *where, f"{self.bin}/src/cli/weir", *argv])
 
     def weir(self, *args):
-        return subprocess.run(self.host.argv([f"{self.bin}/src/cli/weir", *self.where(), *args]),
-                              capture_output=True, text=True)
+        return subprocess.run(self.command(*args), capture_output=True, text=True)
 
     @staticmethod
     def wait(condition, what, seconds=20):
@@ -168,9 +168,9 @@ spec:
 
     def pod(self, name, app, argv):
         pid_file = f"{self.dir}/{name}.pid"
-        run = subprocess.Popen(self.host.argv([
-            f"{self.bin}/src/cli/weir", *self.where(), "run", f"--name={name}", "-n", "bench", "-l", f"app={app}",
-            f"--cgroup-root={self.cgroup}", "--", "sh", "-c", f"echo $$ >{pid_file}; exec sleep infinity"]))
+        run = subprocess.Popen(self.command(
+            "run", f"--name={name}", "-n", "bench", "-l", f"app={app}", "--", "sh", "-c",
+            f"echo $$ >{pid_file}; exec sleep infinity"))
         self.t.stack.callback(lambda: (run.terminate(), run.wait()))
         self.wait(lambda: os.path.exists(pid_file) and os.path.getsize(pid_file), f"pod {name}")
         with open(pid_file, encoding="utf-8") as f:

@@ -38,7 +38,8 @@ check() { # TEXT COMMAND…
 }
 
 # What the host has that the demonstration must leave as it was.
-snapshot() {
+snapshot() (
+    set +e +o pipefail # an empty list is a fact, not a failure
     local cgroups
     cgroups=$(awk '$3 == "cgroup2" {print $2; exit}' /proc/self/mounts)
     echo "links:" && bpftool link show | grep -v pids | sed 's/^[0-9]*: //' | sort
@@ -53,14 +54,14 @@ snapshot() {
         net.ipv4.conf.all.rp_filter net.ipv4.conf.default.rp_filter 2>/dev/null
     echo "cgroups:" && find "$cgroups" -type d | sort
     echo "run:" && find "$run_dir" 2>/dev/null | sort
-}
+)
 
 start_agent() { # BINARY
     "$1" --source=file:"$objects" --node-name=demo --run-dir="$run_dir" --devices=weir-out \
         --service-cidrs=10.96.0.0/16,fd00:10:96::/112 >>"$run_dir/agent.log" 2>&1 &
     agent_pid=$!
     for _ in $(seq 150); do
-        "$cli" status --ready >/dev/null 2>&1 && return
+        "$cli" status --wait --wait-duration 5s >/dev/null 2>&1 && return
         kill -0 "$agent_pid" 2>/dev/null || break
         sleep 0.1
     done

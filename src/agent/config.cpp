@@ -292,7 +292,8 @@ Result<void> read_environment(std::span<const char* const> environment, GivenMap
             return c == '_' ? '-' : static_cast<char>(std::tolower(c));
         });
         const auto variable = std::string(entry.substr(0, equals));
-        if (name == "config") continue;
+        // Of the command line tool, which is often used from the same shell.
+        if (name == "config" || name == "socket") continue;
         if (find_option(name) == nullptr) return unknown_option("environment " + variable, name);
         given[name] = {std::string(entry.substr(equals + 1)), "environment " + variable};
     }

@@ -85,7 +85,7 @@ Node::~Node() {
     outside_server_.reset();
     if (agent_) stop_agent(SIGTERM);
     if (testing::Test::HasFailure()) std::cerr << "--- agent log\n" << agent_log() << "---\n";
-    weir({"cleanup", "--yes"});
+    run({WEIR_CLI, "cleanup", "--yes"});
     // The cgroup can go only when nobody is in it, this process included.
     const std::string root = fs::path(cgroup_).parent_path();
     std::ofstream(root + "/cgroup.procs") << ::getpid() << std::flush;
@@ -95,6 +95,9 @@ Node::~Node() {
     }
     ::rmdir(cgroup_.c_str());
     ::umount2((dir_ / "bpf").c_str(), MNT_DETACH);
+    if (::setns(outer_mounts_->get(), CLONE_NEWNS) == 0) {
+        ::umount2((dir_ / "bpf").c_str(), MNT_DETACH);
+    }
     fs::remove_all(dir_, ignored);
 }
 
@@ -110,11 +113,17 @@ void Node::enter_host() {
     fs::create_directories(cgroup_ + "/host");
     std::ofstream(cgroup_ + "/host/cgroup.procs") << ::getpid() << std::flush;
 
-    if (::unshare(CLONE_NEWNET | CLONE_NEWNS) != 0) throw std::runtime_error("unshare: not root?");
-    ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+    // Mounted where PID 1 sees it, as the agent demands: its pins are to outlive it.
     if (::mount("bpf", (dir_ / "bpf").c_str(), "bpf", 0, nullptr) != 0) {
         throw std::runtime_error("cannot mount bpffs");
     }
+    ::setenv("WEIR_RUN_DIR", (dir_ / "run").c_str(), 1);
+    ::setenv("WEIR_SOCKET", (dir_ / "run/agent.sock").c_str(), 1);
+    ::setenv("WEIR_BPFFS", (dir_ / "bpf").c_str(), 1);
+
+    outer_mounts_.emplace(::open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC));
+    if (::unshare(CLONE_NEWNET | CLONE_NEWNS) != 0) throw std::runtime_error("unshare: not root?");
+    ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
     ::mount("tmpfs", "/run", "tmpfs", 0, "mode=755");
     fs::create_directories("/run/netns");
     shell("ip link set lo up");
@@ -182,13 +191,7 @@ Node::Pod& Node::run_pod(const std::string& name, const std::vector<std::string>
                          const std::vector<std::string>& command, const std::string& ready_when) {
     const auto pid_file = dir_ / ("pid-" + name);
     fs::remove(pid_file);
-    std::vector<std::string> argv = {WEIR_CLI,
-                                     "--run-dir=" + (dir_ / "run").string(),
-                                     "run",
-                                     "--name=" + name,
-                                     "-n",
-                                     "shop",
-                                     "--cgroup-root=" + cgroup_,
+    std::vector<std::string> argv = {WEIR_CLI, "run", "--name=" + name, "-n", "shop",
                                      "--ready-when=" + ready_when};
     for (const auto& label : labels) {
         argv.emplace_back("-l");
@@ -243,8 +246,7 @@ void Node::stop_pod(Pod& pod, int signal) {
 }
 
 Outcome Node::weir(std::vector<std::string> arguments) const {
-    std::vector<std::string> argv = {WEIR_CLI, "--run-dir=" + (dir_ / "run").string(),
-                                     "--bpffs=" + (dir_ / "bpf").string()};
+    std::vector<std::string> argv = {WEIR_CLI};
     argv.insert(argv.end(), arguments.begin(), arguments.end());
     return run(argv);
 }

@@ -88,6 +88,7 @@ class Node {
     NodeOptions options_;
     std::filesystem::path dir_;
     std::string cgroup_;
+    std::optional<Fd> outer_mounts_;
     std::optional<Process> agent_;
     std::optional<Process> outside_server_;
     std::list<Pod> pods_;
