@@ -249,6 +249,27 @@ std::optional<Tuple> tuple_of(std::span<const uint8_t> frame) {
                  .proto = l4->proto};
 }
 
+std::optional<weir_addr> source_of(std::span<const uint8_t> frame) {
+    if (frame.size() < kEthernet + kIpv4) return std::nullopt;
+    const bool v6 = get16(frame, 12) == kEtherIpv6;
+    if (v6 ? frame.size() < kEthernet + kIpv6 : get16(frame, 12) != kEtherIpv4) return std::nullopt;
+    return address_at(frame, kEthernet + (v6 ? 8 : 12), v6);
+}
+
+Packet make_arp(uint16_t operation, uint8_t mac, const weir_addr& sender, const weir_addr& target) {
+    Packet out(kEthernet, 0xff);
+    set16(out, 12, 0x0806);
+    put16(out, 1);
+    put16(out, kEtherIpv4);
+    put16(out, 0x0604);
+    put16(out, operation);
+    out.insert(out.end(), {2, 0, 0, 0, 0, mac});
+    put32(out, ntohl(sender.w[3]));
+    out.insert(out.end(), 6, 0);
+    put32(out, ntohl(target.w[3]));
+    return out;
+}
+
 Packet turned_round(Packet frame) {
     const auto l4 = find_layer4(frame);
     if (!l4) return frame;
