@@ -26,21 +26,25 @@
 
 /* --- connection tracking --- */
 
-/* One shard. The inner maps of weir_ct4/weir_ct6 have exactly this shape, but for max_entries. */
+/*
+ * One shard. The inner maps of weir_ct4/weir_ct6 have exactly this shape, but for max_entries.
+ * Sizes and not types: Linux 6.1 takes a map without BTF, as the loader makes them, for another
+ * kind than one with BTF.
+ */
 struct weir_ct4_shard {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 8192);
-	__type(key, struct weir_ct_key4);
-	__type(value, struct weir_ct);
+	__uint(key_size, sizeof(struct weir_ct_key4));
+	__uint(value_size, sizeof(struct weir_ct));
 };
 
 struct weir_ct6_shard {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 8192);
-	__type(key, struct weir_ct_key6);
-	__type(value, struct weir_ct);
+	__uint(key_size, sizeof(struct weir_ct_key6));
+	__uint(value_size, sizeof(struct weir_ct));
 };
 
 /*

@@ -111,6 +111,18 @@ struct Run {
     uint64_t drops = 0;
 };
 
+/// Shown when an invariant is broken, for the person who reads it.
+void show(const Run& run) {
+    std::fprintf(stderr, "hook %s, interface %u, verdict %d\n", kHookNames[run.hook], run.ifindex,
+                 run.verdict);
+    for (const Packet* packet : {&run.before, &run.after}) {
+        std::fprintf(stderr, packet == &run.before ? "before:" : "after: ");
+        for (const uint8_t byte : *packet)
+            std::fprintf(stderr, " %02x", byte);
+        std::fprintf(stderr, "\n");
+    }
+}
+
 /// What must be so of every packet.
 void check_verdict(const Run& run) {
     const Redirect& redirect = Machine::get().redirect;
@@ -227,7 +239,7 @@ Packet built_packet(FuzzedDataProvider& input, const Packet& last) {
 
 Packet next_packet(FuzzedDataProvider& input, const Packet& last) {
     Packet packet;
-    switch (input.ConsumeIntegralInRange(0, 7)) {
+    switch (input.ConsumeIntegralInRange(0, 9)) {
         case 0:
             packet = input.ConsumeBytes<uint8_t>(input.ConsumeIntegralInRange<size_t>(0, kMaxRaw));
             break;
@@ -237,6 +249,13 @@ Packet next_packet(FuzzedDataProvider& input, const Packet& last) {
         case 2:
             packet = last;
             break;
+        case 3: {
+            const auto ends = input.ConsumeIntegral<uint8_t>();
+            packet = make_arp(input.ConsumeIntegralInRange<uint16_t>(0, 2),
+                              input.ConsumeIntegralInRange<uint8_t>(1, 2),
+                              some_address(ends >> 4, false), some_address(ends & 15, false));
+            break;
+        }
         default:
             packet = built_packet(input, last);
     }
@@ -289,7 +308,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (int i = 0; i < kMaxPackets && input.remaining_bytes() > 0; i++) {
         const uint32_t hook = kHooks[input.ConsumeIntegralInRange<size_t>(0, kHooks.size() - 1)];
         const Packet packet = next_packet(input, last);
+        // Nobody but a pod, who may try anything, sends from the address of a Service.
+        const auto source = source_of(packet);
+        if (hook != WEIR_HOOK_POD_FROM && source && in_service_range(*source)) continue;
         Run run = run_packet(input, hook, packet);
+        if (std::getenv("WEIR_FUZZ_SHOW") != nullptr) show(run);
         check_verdict(run);
         check_packet(run);
         check_events();

@@ -137,7 +137,7 @@ void put_addresses(Packet& out, const PacketShape& shape) {
 
 void put_ipv4(Packet& out, const PacketShape& shape, const Packet& l4) {
     const size_t start = out.size();
-    const size_t header = kIpv4 + shape.options * 4U;
+    const size_t header = kIpv4 + size_t{shape.options} * 4;
     out.insert(out.end(), {static_cast<uint8_t>(0x40 | header / 4), 0});
     put16(out, static_cast<uint16_t>(header + l4.size()));
     put16(out, static_cast<uint16_t>(shape.fragment_id));
@@ -187,7 +187,7 @@ Checksums judge_layer4(Bytes l4, Bytes addresses, uint8_t proto, bool v6) {
 
 Checksums judge_ipv4(Bytes ip) {
     if (ip.size() < kIpv4 || ip[0] >> 4 != 4) return Checksums::kUnknown;
-    const size_t header = (ip[0] & 0xfU) * 4U;
+    const size_t header = (ip[0] & size_t{0xf}) * 4;
     const size_t total = get16(ip, 2);
     if (header < kIpv4 || total < header || total > ip.size()) return Checksums::kUnknown;
     if (sum16(ip.first(header)) != 0xffff) return Checksums::kBad;
@@ -202,9 +202,9 @@ Checksums judge_ipv6(Bytes ip) {
     Bytes rest = ip.subspan(kIpv6, length);
     uint8_t next = ip[6];
     while (next == IPPROTO_DSTOPTS || next == IPPROTO_HOPOPTS) {
-        if (rest.size() < 8 || rest.size() < (rest[1] + 1U) * 8U) return Checksums::kUnknown;
+        if (rest.size() < 8 || rest.size() < (rest[1] + size_t{1}) * 8) return Checksums::kUnknown;
         next = rest[0];
-        rest = rest.subspan((rest[1] + 1U) * 8U);
+        rest = rest.subspan((rest[1] + size_t{1}) * 8);
     }
     return judge_layer4(rest, ip.subspan(8, 32), next, true);
 }
@@ -218,7 +218,7 @@ std::optional<Layer4> find_layer4(Bytes frame) {
     if (frame.size() < kEthernet + kIpv4) return std::nullopt;
     const Bytes ip = frame.subspan(kEthernet);
     if (get16(frame, 12) == kEtherIpv4 && ip[0] >> 4 == 4 && (get16(ip, 6) & 0x3fff) == 0) {
-        return Layer4{.at = kEthernet + (ip[0] & 0xfU) * 4U, .proto = ip[9]};
+        return Layer4{.at = kEthernet + (ip[0] & size_t{0xf}) * 4, .proto = ip[9]};
     }
     if (get16(frame, 12) == kEtherIpv6 && ip[0] >> 4 == 6 && ip.size() >= kIpv6) {
         return Layer4{.at = kEthernet + kIpv6, .proto = ip[6]};
@@ -247,6 +247,27 @@ std::optional<Tuple> tuple_of(std::span<const uint8_t> frame) {
                  .sport = get16(frame, l4->at),
                  .dport = get16(frame, l4->at + 2),
                  .proto = l4->proto};
+}
+
+std::optional<weir_addr> source_of(std::span<const uint8_t> frame) {
+    if (frame.size() < kEthernet + kIpv4) return std::nullopt;
+    const bool v6 = get16(frame, 12) == kEtherIpv6;
+    if (v6 ? frame.size() < kEthernet + kIpv6 : get16(frame, 12) != kEtherIpv4) return std::nullopt;
+    return address_at(frame, kEthernet + (v6 ? 8 : 12), v6);
+}
+
+Packet make_arp(uint16_t operation, uint8_t mac, const weir_addr& sender, const weir_addr& target) {
+    Packet out(kEthernet, 0xff);
+    set16(out, 12, 0x0806);
+    put16(out, 1);
+    put16(out, kEtherIpv4);
+    put16(out, 0x0604);
+    put16(out, operation);
+    out.insert(out.end(), {2, 0, 0, 0, 0, mac});
+    put32(out, ntohl(sender.w[3]));
+    out.insert(out.end(), 6, 0);
+    put32(out, ntohl(target.w[3]));
+    return out;
 }
 
 Packet turned_round(Packet frame) {

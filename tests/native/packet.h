@@ -34,6 +34,10 @@ struct PacketShape {
 /// An Ethernet frame with right checksums.
 Packet make_packet(const PacketShape& shape);
 
+/// An ARP frame: `sender` (IPv4, with a pod's MAC 02:00:00:00:00:`mac`) asks for, or tells,
+/// `target`.
+Packet make_arp(uint16_t operation, uint8_t mac, const weir_addr& sender, const weir_addr& target);
+
 /// The same frame from the other side: addresses and ports exchanged, checksums still right. What
 /// is no IP packet comes back as it is.
 Packet turned_round(Packet frame);
@@ -47,6 +51,9 @@ struct Tuple {
     uint8_t proto = 0;
 };
 std::optional<Tuple> tuple_of(std::span<const uint8_t> frame);
+
+/// The source address of any IP packet.
+std::optional<weir_addr> source_of(std::span<const uint8_t> frame);
 
 enum class Checksums : uint8_t {
     kUnknown,  ///< not IP, cut short, or a fragment: nothing to be said

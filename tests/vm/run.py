@@ -29,7 +29,7 @@ MODULES = ["veth", "dummy", "sch_ingress", "cls_bpf"]
 MODULES_ON_DEMAND = ["vxlan", "bridge", "tun", "sctp", "sctp_diag", "tcp_diag", "udp_diag", "inet_diag",
                      "nf_tables", "nft_ct", "nft_chain_nat", "nft_masq", "nft_reject_inet", "nft_counter",
                      "nft_fib_inet", "nft_limit", "nft_log", "sch_netem", "sch_fq", "sch_fq_codel", "vsock"]
-TOOLS = ["ip", "tc", "ss", "nft", "bpftool", "ping", "nc", "nsenter", "unshare", "sysctl", "bash"]
+TOOLS = ["ip", "tc", "ss", "nft", "bpftool", "ping", "nc", "nsenter", "unshare", "sysctl", "bash", "dash"]
 
 EXIT_USAGE = 2
 EXIT_NO_KERNEL = 77  # what ctest's SKIP_RETURN_CODE expects
@@ -58,7 +58,7 @@ done
 ip link set lo up
 echo 1 >/proc/sys/net/core/bpf_jit_enable
 cd "$DIRECTORY" || cd /
-/bin/busybox sh /command.sh
+/bin/sh /command.sh
 echo "$?" >/dev/ttyS1
 echo 0 >/proc/sys/kernel/printk # no farewell of the kernel in the command's output
 poweroff -f
@@ -228,7 +228,7 @@ def base_image(name, cache, kernel):
     for link in ("bin", "sbin", "lib", "lib64"):
         (stage / link).symlink_to(f"usr/{link}")
     put(stage, "/usr/bin/busybox", source=shutil.which("busybox"))
-    (stage / "usr/bin/sh").symlink_to("busybox")
+    (stage / "usr/bin/sh").symlink_to("dash")  # busybox's would take its own ip, nc and so on
     (stage / "usr/sbin/modprobe").symlink_to("/bin/busybox")
     for tool in TOOLS:
         if shutil.which(tool):

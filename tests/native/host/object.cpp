@@ -50,9 +50,9 @@ void Object::configure(const weir_config& config) {
     void* target = symbol("cfg");
     if (target == nullptr) throw std::runtime_error(name_ + " has no cfg");
     const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-    const uintptr_t start = reinterpret_cast<uintptr_t>(target) / page * page;
-    const uintptr_t end = reinterpret_cast<uintptr_t>(target) + sizeof config;
-    if (mprotect(reinterpret_cast<void*>(start), end - start, PROT_READ | PROT_WRITE) != 0) {
+    const uintptr_t within = reinterpret_cast<uintptr_t>(target) % page;
+    if (mprotect(static_cast<char*>(target) - within, within + sizeof config,
+                 PROT_READ | PROT_WRITE) != 0) {
         throw std::runtime_error("mprotect cfg");
     }
     std::memcpy(target, &config, sizeof config);

@@ -10,6 +10,7 @@
 
 #include <sanitizer/asan_interface.h>
 
+// NOLINTBEGIN(performance-no-int-to-ptr): __sk_buff holds addresses as numbers
 namespace weir::native {
 namespace {
 
@@ -110,3 +111,4 @@ long Skb::pull(uint32_t size) {
 }
 
 }  // namespace weir::native
+// NOLINTEND(performance-no-int-to-ptr)
