@@ -134,7 +134,7 @@ class Weir:
         t.client = self.pod("client", "10", [])
         t.server = self.pod("server", "web", [])
         addresses = json.loads(self.weir("pod", "list", "-n", "bench", "-o", "json").stdout)
-        self.addresses = {p["name"]: p["ips"] for p in addresses["items"]}
+        self.addresses = {p["name"]: p["ips"] for p in addresses}
 
     def command(self, *argv):
         where = [f"WEIR_RUN_DIR={self.dir}/run", f"WEIR_SOCKET={self.dir}/run/agent.sock", f"WEIR_BPFFS={self.dir}/bpf"]

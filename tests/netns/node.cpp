@@ -260,7 +260,7 @@ std::string Node::weir_ok(std::vector<std::string> arguments) const {
 uint64_t Node::drops(const std::string& reason) const {
     const auto parsed = json::parse(weir_ok({"drops", "-o", "json"}));
     uint64_t sum = 0;
-    for (const auto& row : parsed.at("items").as_array()) {
+    for (const auto& row : parsed.as_array()) {
         if (row.at("reason").as_string() == reason) sum += row.at("packets").to_number<uint64_t>();
     }
     return sum;
