@@ -176,8 +176,8 @@ std::string sentence(std::string text) {
 }
 
 std::string command_section(const Node& node) {
-    std::string text = fmt::format("\n## weir {}\n\n{}\n", node.path,
-                                   sentence(node.app->get_description()));
+    std::string text =
+        fmt::format("\n## weir {}\n\n{}\n", node.path, sentence(node.app->get_description()));
     std::string rows;
     for (const CLI::Option* option : node.app->get_options()) {
         if (!is_help(*option)) rows += option_row(*option);
