@@ -37,6 +37,9 @@ check() { # TEXT COMMAND…
     if "$@"; then ok "$text"; else bad "$text"; fi
 }
 
+# Does this JSON satisfy the expression?
+holds() { jq -e "$1" <<<"$2" >/dev/null; }
+
 # What the host has that the demonstration must leave as it was.
 snapshot() (
     set +e +o pipefail # an empty list is a fact, not a failure
@@ -93,7 +96,7 @@ wait_ready() { # COUNT of endpoints of the web Service
     exit 1
 }
 # The client is a pod too: it runs its command to the end and prints one JSON line.
-client() { "$cli" run --name "client-$RANDOM" -n shop -l app=client -- "$shop" load "$@"; }
+client() { "$cli" run --name "client-$RANDOM" -n shop -l app=client --quiet -- "$shop" load "$@"; }
 outside() { ip netns exec weir-outside "$shop" load "$@"; }
 
 cleanup() {
@@ -160,7 +163,7 @@ spread() { # TEXT URL COMMAND…: all three servers answer and nothing fails
     local text=$1 url=$2 result
     shift 2
     result=$("$@" "$url" --requests 300 || true)
-    check "$text: $(jq -c .pods <<<"$result")" jq -e '.failed == 0 and (.pods | length) == 3' <<<"$result" >/dev/null
+    check "$text: $(jq -c .pods <<<"$result")" holds '.failed == 0 and (.pods | length) == 3' "$result"
 }
 spread "pod to IPv4 Service" "http://$web4:80" client
 spread "pod to IPv6 Service" "http://[$web6]:80" client
@@ -171,7 +174,8 @@ spread "outside to IPv6 NodePort" "http://[$node6]:30080" outside
 
 # Load that never retries runs while things change; every failure of any kind is counted.
 begin_load() {
-    client "http://$web4:80" "http://[$web6]:80" --workers 2 >"$run_dir/load-pod" &
+    "$cli" run --name "client-$RANDOM" -n shop -l app=client --quiet -- \
+        "$shop" load "http://$web4:80" "http://[$web6]:80" --workers 2 >"$run_dir/load-pod" &
     load_pod=$!
     ip netns exec weir-outside "$shop" load "http://$node4:30080" "http://[$node6]:30080" --workers 2 >"$run_dir/load-outside" &
     load_outside=$!
@@ -187,7 +191,7 @@ end_load() { # TEXT
     for part in pod outside host; do
         result=$(grep -E '^\{' "$run_dir/load-$part" || echo '{"ok":0,"failed":-1}')
         requests=$((requests + $(jq .ok <<<"$result")))
-        check "$1, $part: $(jq -c '{ok, failed, errors}' <<<"$result")" jq -e '.failed == 0 and .ok > 100' <<<"$result" >/dev/null
+        check "$1, $part: $(jq -c '{ok, failed, errors}' <<<"$result")" holds '.failed == 0 and .ok > 100' "$result"
     done
 }
 
@@ -224,7 +228,7 @@ wait "$agent_pid" 2>/dev/null || true
 stop_pod web-4
 start_agent "$agent"
 result=$(outside "http://$node4:30080" --requests 200 || true)
-check "the other two serve: $(jq -c '{failed, pods}' <<<"$result")" jq -e '.failed == 0 and (.pods | length) == 2' <<<"$result" >/dev/null
+check "the other two serve: $(jq -c '{failed, pods}' <<<"$result")" holds '.failed == 0 and (.pods | length) == 2' "$result"
 check "$requests requests under load in all, at least 10000" [ "$requests" -ge 10000 ]
 
 say "The flow log of it all"
