@@ -32,8 +32,8 @@ struct EndpointSpec {
     bool serving = true;
     bool terminating = false;
     std::string node;
-    std::vector<std::string> zones;
-    std::vector<std::string> nodes;
+    std::vector<model::Text> zones;
+    std::vector<model::Text> nodes;
 };
 
 inline model::Endpoint endpoint(const EndpointSpec& spec) {

@@ -78,7 +78,7 @@ Owner owner(const World& world, const Probe& probe) {
             const Kind kind = answers(service, port, probe);
             if (kind == Kind::kNone) continue;
             const auto age = [](const Service& s) {
-                return s.meta.created.empty() ? std::string("~") : s.meta.created;
+                return s.meta.created.empty() ? std::string("~") : s.meta.created.str();
             };
             const bool first =
                 best.service == nullptr ||
@@ -133,7 +133,7 @@ std::string listed(const Endpoints& endpoints, Wanted wanted) {
     return out;
 }
 
-bool has(const std::vector<std::string>& list, const std::string& item) {
+bool has(const std::vector<model::Text>& list, const model::Text& item) {
     return std::ranges::find(list, item) != list.end();
 }
 

@@ -21,7 +21,7 @@ ServicePortPlan plan(const std::string& name, uint8_t vip, std::vector<uint8_t> 
     ServicePortPlan out;
     const PortName port{.service = {.ns = "shop", .name = name}};
     out.id = port.id();
-    out.name = port.to_string();
+    out.name = port;
     out.created = std::move(created);
     out.port = 80;
     const IpAddress address = IpAddress::v4(0x0a600000U + vip);
@@ -129,7 +129,7 @@ TEST_F(TablesTest, IndicesAndIdsStayWhatTheyAre) {
     EXPECT_EQ(
         kernel->backend_of(backend_key({.address = ip("10.1.0.2"), .port = 8080}, Protocol::kTcp)),
         backend);
-    EXPECT_EQ(tables->name_of(b), "shop/b:/TCP/IPv4");
+    EXPECT_EQ(tables->name_of(b)->to_string(), "shop/b:/TCP/IPv4");
 }
 
 TEST_F(TablesTest, AnIndexIsGivenAwayAgainAfterItsGracePeriodWithAnotherGeneration) {
