@@ -38,9 +38,10 @@ using Skeleton = std::unique_ptr<weir_lb_lookup_bpf, SkeletonDeleter>;
 
 // Small enough that ids, indices and slots are used again all the time.
 constexpr Capacities kCapacities = {.vips = 256, .services = 256, .slots = 4096, .backends = 2048};
-constexpr unsigned kStable = 40;  ///< Services 1...40
-constexpr unsigned kMoving = 10;  ///< pairs of Services 41...60 that share an address
-constexpr unsigned kComing = 40;  ///< Services 61...100
+constexpr unsigned kStable = 40;   ///< Services 1...40
+constexpr unsigned kTurning = 10;  ///< of these, with a changing traffic policy
+constexpr unsigned kMoving = 10;   ///< pairs of Services 41...60 that share an address
+constexpr unsigned kComing = 40;   ///< Services 61...100
 
 Skeleton load() {
     Skeleton skeleton(weir_lb_lookup_bpf::open());
@@ -150,6 +151,11 @@ class Churn {
         while (endpoints.size() < count)
             endpoints.insert(static_cast<uint8_t>(number(1, 40)));
         auto out = plan(service, {endpoints.begin(), endpoints.end()});
+        // Some turn their policy, and with it the list that is read and the one that is empty.
+        if (service <= kTurning && number(0, 1) == 0) {
+            out.flags |= WEIR_SVC_INTERNAL_LOCAL;
+            std::swap(out.backends[WEIR_SCOPE_CLUSTER], out.backends[WEIR_SCOPE_LOCAL]);
+        }
         if (is_moving(service)) {
             // Both claim the lower one's second port; whoever is older now has it.
             const unsigned lower = service - (service - kStable - 1) % 2;
