@@ -16,10 +16,10 @@ inline IpAddress ip(std::string_view text) {
     return IpAddress::parse(text).value();
 }
 
-inline model::Service service(std::string name, std::string_view cluster_ip,
+inline model::Service service(const std::string& name, std::string_view cluster_ip,
                               std::vector<model::ServicePort> ports = {{.port = 80}}) {
     model::Service out;
-    out.meta.name = {.ns = "shop", .name = std::move(name)};
+    out.meta.name = {.ns = "shop", .name = name};
     out.meta.created = "2024-01-01T00:00:00Z";
     if (!cluster_ip.empty()) out.cluster_ips = {ip(cluster_ip)};
     out.ports = std::move(ports);

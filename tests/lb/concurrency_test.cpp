@@ -237,7 +237,7 @@ class Readers {
 
 Clock::duration duration() {
     const char* seconds = std::getenv("WEIR_CONCURRENCY_SECONDS");
-    return std::chrono::seconds(seconds != nullptr ? std::atoi(seconds) : 3);
+    return std::chrono::seconds(seconds != nullptr ? std::strtol(seconds, nullptr, 10) : 3);
 }
 
 /// What the writer did.

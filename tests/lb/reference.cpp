@@ -152,7 +152,7 @@ std::string cluster_list(const World& world, const Endpoints& endpoints) {
     }
     const bool by_node = all_nodes && our_node;
     const bool by_zone = !by_node && all_zones && our_zone && !world.zone.empty();
-    const std::string ready = listed(endpoints, [&](const Endpoint& e) {
+    std::string ready = listed(endpoints, [&](const Endpoint& e) {
         return e.ready && (!by_node || has(e.node_hints, world.node)) &&
                (!by_zone || has(e.zone_hints, world.zone));
     });
@@ -161,7 +161,7 @@ std::string cluster_list(const World& world, const Endpoints& endpoints) {
 }
 
 std::string local_list(const World& world, const Endpoints& endpoints) {
-    const std::string ready =
+    std::string ready =
         listed(endpoints, [&](const Endpoint& e) { return e.ready && e.node_name == world.node; });
     if (!ready.empty()) return ready;
     return listed(endpoints, [&](const Endpoint& e) {

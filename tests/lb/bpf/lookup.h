@@ -5,6 +5,8 @@
 
 #include "weir/types.h"
 
+/* NOLINTBEGIN(readability-identifier-naming): kernel style */
+
 #define LOOKUP_TARGETS	  256
 #define LOOKUPS_A_RUN	  64
 #define LOOKUP_PORT(last) (1000 + (last))
@@ -40,5 +42,7 @@ enum lookup_result {
 	LOOKUP_UNMARKED = 6, /* its ClusterIP is not known as one */
 	LOOKUP_RESULTS = 7,
 };
+
+/* NOLINTEND(readability-identifier-naming) */
 
 #endif
