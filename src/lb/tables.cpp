@@ -327,8 +327,7 @@ std::optional<PortName> Tables::name_of(uint32_t service) const {
     return ports_[service].name;
 }
 
-void Tables::for_each_name(
-    const std::function<void(uint32_t, const PortName&)>& visit) const {
+void Tables::for_each_name(const std::function<void(uint32_t, const PortName&)>& visit) const {
     for (uint32_t index = 1; index < ports_.size(); ++index) {
         if (!ports_[index].name.service.name.empty()) visit(index, ports_[index].name);
     }
