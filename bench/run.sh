@@ -11,14 +11,16 @@ usage() {
 usage: ./dev bench [KIND...]        all kinds by default
 
   net      requests, connections and streams: pods against a veth pair, routing, kube-proxy's rules
+  lb       Services: a full load and one endpoint's change, against one map write
 TEXT
 }
 
 kinds=("$@")
-[ ${#kinds[@]} -gt 0 ] || kinds=(net)
+[ ${#kinds[@]} -gt 0 ] || kinds=(net lb)
 for kind in "${kinds[@]}"; do
     case "$kind" in
     net) "$here/net/run.py" --build "$build" ;;
+    lb) "$build/bench/bench_lb" ;;
     -h | --help) usage ;;
     *)
         usage >&2

@@ -1,10 +1,14 @@
-# weir_bpf_skeleton(NAME): compiles bpf/NAME.bpf.c and makes weir_NAME_skel, an interface target whose
-# include path holds NAME.skel.h. -mcpu=v3 is what the oldest supported kernel takes.
+# weir_bpf_skeleton(NAME [SOURCE]): compiles bpf/NAME.bpf.c, or SOURCE, and makes weir_NAME_skel, an
+# interface target whose include path holds NAME.skel.h. -mcpu=v3 is what the oldest supported kernel
+# takes.
 find_program(BPF_CLANG NAMES clang-19 REQUIRED)
 find_program(BPFTOOL NAMES bpftool PATHS /usr/sbin /sbin REQUIRED)
 
 function(weir_bpf_skeleton name)
   set(source ${CMAKE_SOURCE_DIR}/bpf/${name}.bpf.c)
+  if(ARGC GREATER 1)
+    set(source ${ARGV1})
+  endif()
   set(dir ${CMAKE_BINARY_DIR}/bpf)
   set(object ${dir}/${name}.bpf.o)
   set(skeleton ${dir}/${name}.skel.h)

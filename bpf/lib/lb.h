@@ -115,6 +115,7 @@ static __always_inline enum lb_verdict lb_select(bool near, struct lb_choice *ch
 	__u32 index = choice->service; /* on the stack: see __global */
 	struct weir_service *service = bpf_map_lookup_elem(&weir_services, &index);
 	__u64 extent;
+	bool same;
 
 	if (!service || !index)
 		return LB_RACE;
@@ -124,10 +125,12 @@ static __always_inline enum lb_verdict lb_select(bool near, struct lb_choice *ch
 		extent =
 			*(volatile __u64 *)&service
 				 ->extent[lb_scope(choice->vip_flags, choice->service_flags, near)];
-		if (!WEIR_EXTENT_COUNT(extent))
+		/* Flags that changed meanwhile may be those of another list than the one read. */
+		same = *(volatile __u32 *)&service->flags == choice->service_flags;
+		if (same && !WEIR_EXTENT_COUNT(extent))
 			return choice->service_flags & WEIR_SVC_ANY_ENDPOINT ? LB_NO_LOCAL
 									     : LB_NO_ENDPOINT;
-		if (lb_pick(extent, choice) == LB_FOUND)
+		if (same && lb_pick(extent, choice) == LB_FOUND)
 			return LB_FOUND;
 		count(SERVICE_RETRY);
 	}

@@ -135,17 +135,13 @@ Result<Tables::Placement> Tables::place(const ServicePortPlan& plan, const Port*
     return placement;
 }
 
-Result<void> Tables::place_scope(const ServicePortPlan& plan, const Port* current, unsigned scope,
-                                 Placement& placement, Draft& draft) {
-    const std::vector<PlanBackend>& wanted = plan.backends[scope];
-    if (wanted.size() > kMaxExtent) {
-        return fail(Errc::kExhausted, "{} endpoints; a Service port has {} at most", wanted.size(),
-                    kMaxExtent);
-    }
+Result<std::vector<uint32_t>> Tables::resolve(const std::vector<PlanBackend>& wanted,
+                                              model::Protocol protocol, Placement& placement,
+                                              Draft& draft) {
     std::vector<uint32_t> ids;
     ids.reserve(wanted.size());
     for (const PlanBackend& backend : wanted) {
-        const BackendKey key = backend_key(backend, plan.protocol);
+        const BackendKey key = backend_key(backend, protocol);
         uint32_t id = backends_.find(key);
         if (id == 0) {
             id = backends_.create(key, draft.first);
@@ -158,6 +154,17 @@ Result<void> Tables::place_scope(const ServicePortPlan& plan, const Port* curren
         }
         ids.push_back(id);
     }
+    return ids;
+}
+
+Result<void> Tables::place_scope(const ServicePortPlan& plan, const Port* current, unsigned scope,
+                                 Placement& placement, Draft& draft) {
+    const std::vector<PlanBackend>& wanted = plan.backends[scope];
+    if (wanted.size() > kMaxExtent) {
+        return fail(Errc::kExhausted, "{} endpoints; a Service port has {} at most", wanted.size(),
+                    kMaxExtent);
+    }
+    const auto ids = WEIR_TRY(resolve(wanted, plan.protocol, placement, draft));
     if (current != nullptr && current->intact[scope] &&
         std::ranges::equal(ids, slots_.backends(current->kernel.extent[scope]))) {
         placement.extent[scope] = current->kernel.extent[scope];
@@ -320,8 +327,7 @@ std::optional<PortName> Tables::name_of(uint32_t service) const {
     return ports_[service].name;
 }
 
-void Tables::for_each_name(
-    const std::function<void(uint32_t, const PortName&)>& visit) const {
+void Tables::for_each_name(const std::function<void(uint32_t, const PortName&)>& visit) const {
     for (uint32_t index = 1; index < ports_.size(); ++index) {
         if (!ports_[index].name.service.name.empty()) visit(index, ports_[index].name);
     }

@@ -139,6 +139,9 @@ class Tables {
     [[nodiscard]] Result<void> check_vips(const ServicePortPlan& plan, const Port* current) const;
     [[nodiscard]] Result<Placement> place(const ServicePortPlan& plan, const Port* current,
                                           Draft& draft);
+    [[nodiscard]] Result<std::vector<uint32_t>> resolve(const std::vector<PlanBackend>& wanted,
+                                                        model::Protocol protocol,
+                                                        Placement& placement, Draft& draft);
     [[nodiscard]] Result<void> place_scope(const ServicePortPlan& plan, const Port* current,
                                            unsigned scope, Placement& placement, Draft& draft);
     void undo(const Placement& placement);

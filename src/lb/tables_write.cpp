@@ -124,8 +124,11 @@ void Tables::write_live(const Draft& draft, const std::vector<VipTable::Change>&
 model::LbTransaction Tables::finish(Draft draft) {
     model::LbTransaction out;
     std::vector<model::LbWrite>& writes = out.writes;
-    writes = std::exchange(repairs_, {});
-    std::ranges::move(draft.first, std::back_inserter(writes));
+    writes = std::move(draft.first);
+    if (!repairs_.empty()) {
+        writes.insert(writes.begin(), repairs_.begin(), repairs_.end());
+        repairs_.clear();
+    }
     for (const uint32_t index : draft.created) {
         writes.emplace_back(model::ServicePut{.index = index, .value = ports_[index].kernel});
     }

@@ -18,7 +18,8 @@
 namespace weir::model {
 
 /// Inserts the key, or replaces its element (BPF_ANY: the kernel links a new element before it
-/// unlinks the old one; a value is never rewritten in place).
+/// unlinks the old one; a value is never rewritten in place). While that happens a reader of the
+/// same chain may, rarely, find neither.
 struct VipPut {
     weir_vip_key key;
     weir_vip value;

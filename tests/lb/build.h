@@ -16,10 +16,10 @@ inline IpAddress ip(std::string_view text) {
     return IpAddress::parse(text).value();
 }
 
-inline model::Service service(std::string name, std::string_view cluster_ip,
+inline model::Service service(const std::string& name, std::string_view cluster_ip,
                               std::vector<model::ServicePort> ports = {{.port = 80}}) {
     model::Service out;
-    out.meta.name = {.ns = "shop", .name = std::move(name)};
+    out.meta.name = {.ns = "shop", .name = name};
     out.meta.created = "2024-01-01T00:00:00Z";
     if (!cluster_ip.empty()) out.cluster_ips = {ip(cluster_ip)};
     out.ports = std::move(ports);
@@ -32,8 +32,8 @@ struct EndpointSpec {
     bool serving = true;
     bool terminating = false;
     std::string node;
-    std::vector<std::string> zones;
-    std::vector<std::string> nodes;
+    std::vector<model::Text> zones;
+    std::vector<model::Text> nodes;
 };
 
 inline model::Endpoint endpoint(const EndpointSpec& spec) {

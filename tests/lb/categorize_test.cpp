@@ -53,14 +53,14 @@ TEST_P(Categorize, AsKubeProxyDoes) {
     EXPECT_EQ(out.any, c.any);
 }
 
-constexpr auto kReady = [](std::string_view address, std::vector<std::string> zones = {},
-                           std::string node = "", std::vector<std::string> nodes = {}) {
+constexpr auto kReady = [](std::string_view address, std::vector<model::Text> zones = {},
+                           std::string node = "", std::vector<model::Text> nodes = {}) {
     return EndpointSpec{.address = address,
                         .node = std::move(node),
                         .zones = std::move(zones),
                         .nodes = std::move(nodes)};
 };
-constexpr auto kUnready = [](std::string_view address, std::vector<std::string> zones = {}) {
+constexpr auto kUnready = [](std::string_view address, std::vector<model::Text> zones = {}) {
     return EndpointSpec{
         .address = address, .ready = false, .serving = false, .zones = std::move(zones)};
 };

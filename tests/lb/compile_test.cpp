@@ -41,7 +41,7 @@ TEST(Compile, AClusterIpAndItsMarker) {
     EXPECT_EQ(test::show(plan.backends[WEIR_SCOPE_CLUSTER]), "10.1.0.1:8080");
     EXPECT_TRUE(plan.backends[WEIR_SCOPE_LOCAL].empty());
     EXPECT_EQ(plan.flags, WEIR_SVC_IN_USE | WEIR_SVC_ANY_ENDPOINT);
-    EXPECT_EQ(plan.name, "shop/web:/TCP/IPv4");
+    EXPECT_EQ(plan.name.to_string(), "shop/web:/TCP/IPv4");
     EXPECT_EQ(plan.port, 80);
     EXPECT_EQ(plan.algorithm, WEIR_LB_RANDOM);
 }

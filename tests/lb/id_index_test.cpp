@@ -9,7 +9,7 @@
 namespace weir::lb {
 namespace {
 
-RC_GTEST_PROP(IdIndexProperty, IsASet, (std::vector<std::pair<bool, uint8_t>> steps)) {
+RC_GTEST_PROP(IdIndexProperty, IsASet, (const std::vector<std::pair<bool, uint8_t>>& steps)) {
     IdIndex index;
     std::set<uint32_t> model;
     const auto hash = [](uint32_t id) { return uint64_t{id} / 7; };  // many meet in one cell

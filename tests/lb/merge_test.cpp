@@ -16,7 +16,7 @@ using test::slice;
 const model::Service kWeb = test::service("web", "10.96.0.1");
 
 std::string merged(std::vector<const model::EndpointSlice*> slices, PortName port = {},
-                   std::string_view node = "node") {
+                   const model::Text& node = "node") {
     port.service = kWeb.meta.name;
     std::vector<PlanBackend> backends;
     for (const MergedEndpoint& e : merge_endpoints(slices, port, node)) {

@@ -78,7 +78,7 @@ Owner owner(const World& world, const Probe& probe) {
             const Kind kind = answers(service, port, probe);
             if (kind == Kind::kNone) continue;
             const auto age = [](const Service& s) {
-                return s.meta.created.empty() ? std::string("~") : s.meta.created;
+                return s.meta.created.empty() ? std::string("~") : s.meta.created.str();
             };
             const bool first =
                 best.service == nullptr ||
@@ -133,7 +133,7 @@ std::string listed(const Endpoints& endpoints, Wanted wanted) {
     return out;
 }
 
-bool has(const std::vector<std::string>& list, const std::string& item) {
+bool has(const std::vector<model::Text>& list, const model::Text& item) {
     return std::ranges::find(list, item) != list.end();
 }
 
@@ -152,7 +152,7 @@ std::string cluster_list(const World& world, const Endpoints& endpoints) {
     }
     const bool by_node = all_nodes && our_node;
     const bool by_zone = !by_node && all_zones && our_zone && !world.zone.empty();
-    const std::string ready = listed(endpoints, [&](const Endpoint& e) {
+    std::string ready = listed(endpoints, [&](const Endpoint& e) {
         return e.ready && (!by_node || has(e.node_hints, world.node)) &&
                (!by_zone || has(e.zone_hints, world.zone));
     });
@@ -161,7 +161,7 @@ std::string cluster_list(const World& world, const Endpoints& endpoints) {
 }
 
 std::string local_list(const World& world, const Endpoints& endpoints) {
-    const std::string ready =
+    std::string ready =
         listed(endpoints, [&](const Endpoint& e) { return e.ready && e.node_name == world.node; });
     if (!ready.empty()) return ready;
     return listed(endpoints, [&](const Endpoint& e) {

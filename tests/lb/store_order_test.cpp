@@ -32,7 +32,7 @@ TEST(StoreOrder, EndsWithTheNewEntry) {
     after.affinity_seconds = 5;
     after.port = 7;
     for (const auto& [word, value] : order_stores(before, after, true)) {
-        std::memcpy(reinterpret_cast<char*>(&before) + word * 8, &value, 8);
+        std::memcpy(reinterpret_cast<char*>(&before) + size_t{word} * 8, &value, 8);
     }
     EXPECT_EQ(std::memcmp(&before, &after, sizeof before), 0);
 }

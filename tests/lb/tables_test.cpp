@@ -16,13 +16,13 @@ using model::Protocol;
 using test::ip;
 
 /// A Service port on 10.96.0.`vip`:80 with endpoints 10.1.x.y; more VIPs may be added.
-ServicePortPlan plan(const std::string& name, uint8_t vip, std::vector<uint8_t> endpoints,
-                     std::string created = "2024-01-01T00:00:00Z") {
+ServicePortPlan plan(const std::string& name, uint8_t vip, const std::vector<uint8_t>& endpoints,
+                     const model::Text& created = "2024-01-01T00:00:00Z") {
     ServicePortPlan out;
     const PortName port{.service = {.ns = "shop", .name = name}};
     out.id = port.id();
-    out.name = port.to_string();
-    out.created = std::move(created);
+    out.name = port;
+    out.created = created;
     out.port = 80;
     const IpAddress address = IpAddress::v4(0x0a600000U + vip);
     out.vips = {marker_vip(address),
@@ -129,7 +129,7 @@ TEST_F(TablesTest, IndicesAndIdsStayWhatTheyAre) {
     EXPECT_EQ(
         kernel->backend_of(backend_key({.address = ip("10.1.0.2"), .port = 8080}, Protocol::kTcp)),
         backend);
-    EXPECT_EQ(tables->name_of(b), "shop/b:/TCP/IPv4");
+    EXPECT_EQ(tables->name_of(b)->to_string(), "shop/b:/TCP/IPv4");
 }
 
 TEST_F(TablesTest, AnIndexIsGivenAwayAgainAfterItsGracePeriodWithAnotherGeneration) {

@@ -37,8 +37,8 @@ const T& pick(const T (&list)[N]) {
     return list[below(static_cast<int>(N))];
 }
 
-model::ServicePort random_port(std::string name) {
-    return {.name = std::move(name),
+model::ServicePort random_port(const char* name) {
+    return {.name = name,
             .protocol = pick(kProtocols),
             .port = pick(kPorts),
             .node_port = one_in(2) ? pick(kNodePorts) : uint16_t{0}};

@@ -7,8 +7,8 @@
  *        -> slots[first + random % count] -> backends[id]
  *
  * Writers keep these rules, so that a reader never acts on a mixture of two states:
- *  - a vips value is written once; changing it is delete and insert, and its check word tells a
- *    reader that met a recycled element (weir_vip_check);
+ *  - a vips value is written once; changing it is a new element, which the kernel links before it
+ *    unlinks the old, and its check word tells a reader that met a recycled one (weir_vip_check);
  *  - an extent is one aligned 64-bit word, replaced by one store. New slots are filled first, into
  *    slots of no live extent; old ones are reused only after a grace period;
  *  - a slot carries the tag of its extent; a mismatch means the reader raced: it reads the extent
