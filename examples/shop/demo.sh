@@ -16,9 +16,10 @@ shop=$build/examples/shop
 
 run_dir=/run/weir
 objects=$run_dir/demo
-node4=192.0.2.1 node6=2001:db8::1
+node4=203.0.113.1 node6=2001:db8:77::1
 web4=10.96.0.10 web6=fd00:10:96::10
 export PATH=$PATH:/usr/sbin:/sbin
+export WEIR_RUN_DIR=$run_dir WEIR_SOCKET=$run_dir/agent.sock WEIR_BPFFS=/sys/fs/bpf
 
 failures=0
 agent_pid=
@@ -146,7 +147,7 @@ say "A namespace as the outside world, joined by a veth; the agent takes it for 
 ip netns add weir-outside
 ip link add weir-out type veth peer name eth0 netns weir-outside
 ip addr add $node4/24 dev weir-out && ip addr add $node6/64 dev weir-out nodad && ip link set weir-out up
-ip -n weir-outside addr add 192.0.2.2/24 dev eth0 && ip -n weir-outside addr add 2001:db8::2/64 dev eth0 nodad
+ip -n weir-outside addr add 203.0.113.2/24 dev eth0 && ip -n weir-outside addr add 2001:db8:77::2/64 dev eth0 nodad
 ip -n weir-outside link set eth0 up && ip -n weir-outside link set lo up
 start_agent "$agent"
 ok "agent ready"

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <functional>
 #include <set>
+#include <thread>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -131,14 +133,25 @@ class Cleaner {
         }
     }
 
+    /// The kernel frees a program some time after the last reference to it is gone.
     void note_remaining() {
+        const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+        while (!(report_.remaining = stubs_left()).empty() &&
+               std::chrono::steady_clock::now() < deadline) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        }
+    }
+
+    [[nodiscard]] std::vector<std::string> stubs_left() const {
+        std::vector<std::string> left;
         for_each_id(bpf_prog_get_next_id, [&](uint32_t id) {
             const ProgramFacts program = program_facts(id, maps_);
             // The program array and the sweep's timer let go of theirs with the maps' pins.
             if (program.ours && program.name.starts_with("stub_")) {
-                report_.remaining.push_back(fmt::format("program {} ({})", id, program.name));
+                left.push_back(fmt::format("program {} ({})", id, program.name));
             }
         });
+        return left;
     }
 
     void remove_directory(const std::filesystem::path& dir) {
