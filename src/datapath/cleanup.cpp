@@ -71,6 +71,7 @@ class Cleaner {
         remove_pins(pins_.progs(), "program");
         note_remaining();
         remove_pins(pins_.maps(), "map");
+        wait_for_maps();
         for (const auto& dir : {pins_.links(), pins_.progs(), pins_.maps(), pins_.root(),
                                 pins_.root().parent_path()}) {
             remove_directory(dir);
@@ -130,6 +131,18 @@ class Cleaner {
             report_.removed.push_back(fmt::format("filter on {}, {}", name, to_string(direction)));
         } else {
             report_.failed.push_back(done.error().message());
+        }
+    }
+
+    /// Returns when the kernel has freed the maps. Ids are compared, nothing is opened: a program
+    /// array that is opened and closed again while the kernel empties it would never be freed.
+    void wait_for_maps() const {
+        const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(3);
+        bool any = true;
+        while (any && std::chrono::steady_clock::now() < deadline) {
+            any = false;
+            for_each_id(bpf_map_get_next_id, [&](uint32_t id) { any = any || maps_.contains(id); });
+            if (any) std::this_thread::sleep_for(std::chrono::milliseconds(10));
         }
     }
 
