@@ -175,13 +175,17 @@ spread "outside to IPv6 NodePort" "http://[$node6]:30080" outside
 
 # Load that never retries runs while things change; every failure of any kind is counted.
 begin_load() {
-    "$cli" run --name "client-$RANDOM" -n shop -l app=client --quiet -- \
+    "$cli" run --name client-load -n shop -l app=client --quiet -- \
         "$shop" load "http://$web4:80" "http://[$web6]:80" --workers 2 >"$run_dir/load-pod" &
     load_pod=$!
     ip netns exec weir-outside "$shop" load "http://$node4:30080" "http://[$node6]:30080" --workers 2 >"$run_dir/load-outside" &
     load_outside=$!
     "$shop" load "http://$web4:80" --workers 1 --keep-alive --pause-ms 1 >"$run_dir/load-host" &
     load_host=$!
+    for _ in $(seq 100); do
+        holds 'any(.[]; .name == "client-load" and .ready)' "$("$cli" pod list -n shop -o json)" && break
+        sleep 0.1
+    done
     sleep 0.5
 }
 requests=0
