@@ -187,9 +187,9 @@ __global int find_way(struct __sk_buff *skb, struct weir_ctx *ctx, __u32 oif, bo
 	way->mtu = fib.tot_len; /* a union: the MTU, if the packet did not fit */
 	way->next_hop.nh_family = fib.family;
 	__builtin_memcpy(way->next_hop.ipv6_nh, fib.ipv6_dst, sizeof(fib.ipv6_dst));
-	if (oif && (way->ifindex != oif || (result != BPF_FIB_LKUP_RET_SUCCESS &&
-					    result != BPF_FIB_LKUP_RET_NO_NEIGH &&
-					    result != BPF_FIB_LKUP_RET_FRAG_NEEDED))) {
+	if (oif && (way->ifindex != oif ||
+		    (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH &&
+		     result != BPF_FIB_LKUP_RET_FRAG_NEEDED))) {
 		way->ifindex = oif;
 		way->by_device = true;
 		return WAY_OUT;
@@ -223,8 +223,9 @@ static __always_inline int send_out(struct __sk_buff *skb, struct weir_ctx *ctx,
 	skb->mark = WEIR_MARK_DELIVERED;
 	if (way->by_device)
 		return redirected(skb, ctx, bpf_redirect_neigh(way->ifindex, NULL, 0, 0));
-	return redirected(skb, ctx, bpf_redirect_neigh(way->ifindex, &way->next_hop,
-						  sizeof(way->next_hop), 0));
+	return redirected(
+		skb, ctx,
+		bpf_redirect_neigh(way->ifindex, &way->next_hop, sizeof(way->next_hop), 0));
 }
 
 /* Towards the leaving destination, by the routes. */

@@ -42,9 +42,12 @@ constexpr unsigned kCniThreads = 4;
 
 datapath::SocketHooks to_datapath(SocketHooks hooks) {
     switch (hooks) {
-        case SocketHooks::kAll: return datapath::SocketHooks::kAll;
-        case SocketHooks::kHost: return datapath::SocketHooks::kHost;
-        case SocketHooks::kOff: return datapath::SocketHooks::kOff;
+        case SocketHooks::kAll:
+            return datapath::SocketHooks::kAll;
+        case SocketHooks::kHost:
+            return datapath::SocketHooks::kHost;
+        case SocketHooks::kOff:
+            return datapath::SocketHooks::kOff;
     }
     return datapath::SocketHooks::kOff;
 }
@@ -120,8 +123,7 @@ class Agent {
         std::error_code error;
         fs::create_directories(config_.run_dir / "pods.d", error);
         if (error) {
-            return fail(Errc::kSystem, "run-dir {}: {}", config_.run_dir.string(),
-                        error.message());
+            return fail(Errc::kSystem, "run-dir {}: {}", config_.run_dir.string(), error.message());
         }
         const auto configured = config_.cgroup_root.empty()
                                     ? std::nullopt
@@ -156,8 +158,8 @@ class Agent {
         links_.emplace(*threads_);
         watcher_.emplace(WEIR_TRY(netlink::Watcher::open(host_->link(), *links_)));
         watcher_->set_host(host_->link_spec());
-        pods_ = WEIR_TRY(
-            Pods::open(*links_, datapath_->endpoints(), *watcher_, datapath_->devices()));
+        pods_ =
+            WEIR_TRY(Pods::open(*links_, datapath_->endpoints(), *watcher_, datapath_->devices()));
         pods_->set_mtu(host_->pod_mtu());
         ipam_ = WEIR_TRY(ipam::Pools::open({.dir = config_.run_dir / "ipam"}));
         WEIR_CHECK(ipam_->set_ranges(pod_ranges_));
@@ -235,12 +237,13 @@ class Agent {
             return response;
         });
         server_.emplace(loop_.io(), std::move(router));
-        WEIR_CHECK(server_->listen_unix(
-            {.path = config_.run_dir / "agent.sock", .group = WEIR_TRY(find_group(config_.socket_group))}));
+        WEIR_CHECK(server_->listen_unix({.path = config_.run_dir / "agent.sock",
+                                         .group = WEIR_TRY(find_group(config_.socket_group))}));
         if (config_.metrics_address.empty()) return {};
         const auto [address, port] = WEIR_TRY(parse_listener(config_.metrics_address));
         if (const auto bound = server_->listen_tcp(address, port); !bound) {
-            return Failure(Error(bound.error()).with("metrics-address {}", config_.metrics_address));
+            return Failure(
+                Error(bound.error()).with("metrics-address {}", config_.metrics_address));
         }
         return {};
     }
@@ -311,8 +314,10 @@ class Agent {
             return due && *due <= now ? std::optional(watcher.run_due(now)) : std::nullopt;
         });
         if (!report) return;
-        for (const auto& problem : report->repaired) log::warn("put back: {}", problem.text);
-        for (const auto& error : report->failures) log::error("{}", error.message());
+        for (const auto& problem : report->repaired)
+            log::warn("put back: {}", problem.text);
+        for (const auto& error : report->failures)
+            log::error("{}", error.message());
         if (report->host && report->host->created) replace_programs();
     }
 
@@ -403,6 +408,8 @@ class Agent {
 
 }  // namespace
 
-Result<void> run_agent(Start start) { return Agent(std::move(start)).run(); }
+Result<void> run_agent(Start start) {
+    return Agent(std::move(start)).run();
+}
 
 }  // namespace weir::agent

@@ -76,8 +76,7 @@ Result<std::unique_ptr<Host>> Host::open(const Config& config,
     auto journal = std::make_unique<netlink::SysctlJournal>(
         WEIR_TRY(netlink::SysctlJournal::open(config.run_dir / "sysctl.json")));
     WEIR_CHECK(journal->reserve_ports({{config.snat_ports.first, config.snat_ports.last}}));
-    auto devices =
-        WEIR_TRY(netlink::DeviceFollower::open(device_config(config, node_addresses)));
+    auto devices = WEIR_TRY(netlink::DeviceFollower::open(device_config(config, node_addresses)));
     return std::unique_ptr<Host>(
         new Host(config, pod_ranges, std::move(journal), std::move(devices)));
 }
@@ -105,7 +104,8 @@ netlink::HostLinkSpec Host::link_spec() const {
 Result<netlink::HostLinkState> Host::ensure_link() {
     auto state = WEIR_TRY(link_.ensure(link_spec()));
     link_index_ = state.ifindex;
-    for (const auto& problem : state.repaired) log::info("weir0: {}", problem.text);
+    for (const auto& problem : state.repaired)
+        log::info("weir0: {}", problem.text);
     return state;
 }
 
@@ -134,10 +134,14 @@ Result<weir_config> Host::program_config() const {
 Result<void> Host::write_tables(const datapath::Datapath& datapath) const {
     const auto& tables = datapath.tables();
     std::map<IpPrefix, uint32_t> cidrs;
-    for (const auto& range : config_.service_cidrs) cidrs[range] |= WEIR_CIDR_SERVICE;
-    for (const auto& range : config_.cluster_cidrs) cidrs[range] |= WEIR_CIDR_POD;
-    for (const auto& range : pod_ranges_) cidrs[range] |= WEIR_CIDR_POD | WEIR_CIDR_LOCAL_PODS;
-    for (const auto& range : config_.masquerade_exceptions) cidrs[range] |= WEIR_CIDR_NO_MASQ;
+    for (const auto& range : config_.service_cidrs)
+        cidrs[range] |= WEIR_CIDR_SERVICE;
+    for (const auto& range : config_.cluster_cidrs)
+        cidrs[range] |= WEIR_CIDR_POD;
+    for (const auto& range : pod_ranges_)
+        cidrs[range] |= WEIR_CIDR_POD | WEIR_CIDR_LOCAL_PODS;
+    for (const auto& range : config_.masquerade_exceptions)
+        cidrs[range] |= WEIR_CIDR_NO_MASQ;
     WEIR_CHECK(datapath::sync_cidrs(tables, cidrs));
 
     std::map<IpAddress, uint32_t> addresses;
@@ -147,7 +151,8 @@ Result<void> Host::write_tables(const datapath::Datapath& datapath) const {
     WEIR_CHECK(datapath::sync_node_addresses(tables, addresses));
 
     std::map<uint32_t, weir_device> devices;
-    for (const auto& device : devices_.current().devices) devices[device.ifindex] = device.abi;
+    for (const auto& device : devices_.current().devices)
+        devices[device.ifindex] = device.abi;
     weir_device host{};
     host.kind = WEIR_DEV_HOST;
     host.mtu = pod_mtu();

@@ -62,7 +62,9 @@ struct Loop::State {
 Loop::Loop() : state_(std::make_unique<State>()) {}
 Loop::~Loop() = default;
 
-void Loop::post(std::function<void()> work) { asio::post(state_->io, std::move(work)); }
+void Loop::post(std::function<void()> work) {
+    asio::post(state_->io, std::move(work));
+}
 
 void Loop::watch(int fd, std::function<void()> ready) {
     // A descriptor of its own, so that closing it leaves the caller's alone.
@@ -88,9 +90,15 @@ void Loop::stop_on_signals() {
     });
 }
 
-void Loop::stop() { state_->io.stop(); }
-void Loop::run() { state_->io.run(); }
-asio::io_context& Loop::io() { return state_->io; }
+void Loop::stop() {
+    state_->io.stop();
+}
+void Loop::run() {
+    state_->io.run();
+}
+asio::io_context& Loop::io() {
+    return state_->io;
+}
 
 struct Workers::State {
     explicit State(unsigned threads) : pool(threads) {}
@@ -98,7 +106,11 @@ struct Workers::State {
 };
 
 Workers::Workers(unsigned threads) : state_(std::make_unique<State>(threads)) {}
-Workers::~Workers() { state_->pool.join(); }
-void Workers::run(std::function<void()> work) { asio::post(state_->pool, std::move(work)); }
+Workers::~Workers() {
+    state_->pool.join();
+}
+void Workers::run(std::function<void()> work) {
+    asio::post(state_->pool, std::move(work));
+}
 
 }  // namespace weir::agent

@@ -3,8 +3,9 @@
 #include <cstdlib>
 #include <vector>
 
-#include <fmt/core.h>
 #include <unistd.h>
+
+#include <fmt/core.h>
 
 #include "agent/app.h"
 #include "agent/version.h"
@@ -15,7 +16,8 @@ constexpr int kUsage = 2;
 
 std::vector<const char*> environment() {
     std::vector<const char*> entries;
-    for (char** entry = environ; *entry != nullptr; ++entry) entries.push_back(*entry);
+    for (char** entry = environ; *entry != nullptr; ++entry)
+        entries.push_back(*entry);
     return entries;
 }
 

@@ -35,7 +35,8 @@ FlowNames::FlowNames(const Objects& objects, const Pods& pods, std::string node_
 
 void FlowNames::refresh(std::vector<IpAddress> host_addresses) {
     by_address_.clear();
-    for (const auto& address : host_addresses) by_address_[address] = host_;
+    for (const auto& address : host_addresses)
+        by_address_[address] = host_;
 }
 
 flow::IdentityPtr FlowNames::by_address(const IpAddress& address) const {
@@ -85,7 +86,8 @@ api::SavedNames TableNames::snapshot() const {
     api::SavedNames names;
     objects_.store().for_each<model::Pod>([&](const model::Pod& pod) {
         if (pod.finished() || pod.host_network) return;
-        for (const auto& ip : pod.ips) names.pods[ip.to_string()] = pod.meta.name.to_string();
+        for (const auto& ip : pod.ips)
+            names.pods[ip.to_string()] = pod.meta.name.to_string();
     });
     objects_.tables().for_each_name([&](uint32_t index, const lb::PortName& name) {
         names.services[std::to_string(index)] = port_text(name);

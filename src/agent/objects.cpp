@@ -94,7 +94,8 @@ void Objects::take(const kube::Delta& delta) {
             if (store_.find<model::Service>(name) == nullptr) update_service(name, changes);
         }
     } else {
-        for (const auto& name : delta.of(kube::Kind::kService)) update_service(name, changes);
+        for (const auto& name : delta.of(kube::Kind::kService))
+            update_service(name, changes);
         for (const auto& name : delta.endpoints) {
             if (!delta.of(kube::Kind::kService).contains(name)) update_service(name, changes);
         }
@@ -143,7 +144,8 @@ void Objects::commit(const model::LbTransaction& transaction) {
     }
 }
 
-/// After a failed write what the kernel holds is unknown: the tables are adopted as after a restart.
+/// After a failed write what the kernel holds is unknown: the tables are adopted as after a
+/// restart.
 void Objects::resync() {
     auto image = writer_.read();
     if (!image) {
@@ -170,7 +172,8 @@ void Objects::age(std::chrono::steady_clock::time_point now) {
         if (!endpoints) {
             endpoints.emplace();
             store_.for_each<model::EndpointSlice>([&](const model::EndpointSlice& slice) {
-                for (const auto& endpoint : slice.endpoints) endpoints->insert(endpoint.address);
+                for (const auto& endpoint : slice.endpoints)
+                    endpoints->insert(endpoint.address);
             });
         }
         return endpoints->contains(address) ? lb::AddressUse::kEndpoint : use_of(address);

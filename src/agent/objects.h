@@ -60,8 +60,8 @@ class Objects {
 
   private:
     Objects(const Config& config, const datapath::LbWriter& writer, Hooks hooks,
-            std::unique_ptr<kube::Store> store, std::unique_ptr<kube::EndpointController> controller,
-            kube::FileSource files);
+            std::unique_ptr<kube::Store> store,
+            std::unique_ptr<kube::EndpointController> controller, kube::FileSource files);
     void take(const kube::Delta& delta);
     void update_service(const model::ObjectName& name, lb::Changes& changes);
     lb::Changes all_services();

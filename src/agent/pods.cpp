@@ -102,7 +102,9 @@ Result<void> Pods::check(const ipam::Record& record) {
     return fail(Errc::kNotFound, "the interface of {} is gone", record.key.to_string());
 }
 
-Result<std::vector<ipam::Found>> Pods::list() { return found_pods(links_); }
+Result<std::vector<ipam::Found>> Pods::list() {
+    return found_pods(links_);
+}
 
 Result<size_t> Pods::adopt(const std::vector<ipam::Record>& records) {
     std::map<ipam::AttachmentKey, netlink::Link> links;
@@ -140,14 +142,15 @@ std::vector<LocalPod> Pods::all() const {
     const std::lock_guard lock(mutex_);
     std::vector<LocalPod> out;
     out.reserve(pods_.size());
-    for (const auto& [key, pod] : pods_) out.push_back(pod);
+    for (const auto& [key, pod] : pods_)
+        out.push_back(pod);
     return out;
 }
 
 std::optional<LocalPod> Pods::by_endpoint(uint32_t id) const {
     const std::lock_guard lock(mutex_);
-    const auto it = std::ranges::find_if(
-        pods_, [&](const auto& entry) { return entry.second.endpoint == id; });
+    const auto it =
+        std::ranges::find_if(pods_, [&](const auto& entry) { return entry.second.endpoint == id; });
     if (it == pods_.end()) return std::nullopt;
     return it->second;
 }

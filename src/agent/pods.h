@@ -41,8 +41,8 @@ class Pods final : public PodWirer {
     Result<void> check(const ipam::Record& record) override;
     Result<std::vector<ipam::Found>> list() override;
 
-    /// After a restart: takes the pods that exist on the host under watch again, with their records,
-    /// and removes endpoints whose veth is gone. Returns how many of the latter.
+    /// After a restart: takes the pods that exist on the host under watch again, with their
+    /// records, and removes endpoints whose veth is gone. Returns how many of the latter.
     Result<size_t> adopt(const std::vector<ipam::Record>& records);
 
     [[nodiscard]] std::vector<LocalPod> all() const;
@@ -65,9 +65,7 @@ class Pods final : public PodWirer {
           from_pod_(std::move(from_pod)),
           to_pod_(std::move(to_pod)) {}
 
-    [[nodiscard]] netlink::PodPrograms programs() const {
-        return {from_pod_.get(), to_pod_.get()};
-    }
+    [[nodiscard]] netlink::PodPrograms programs() const { return {from_pod_.get(), to_pod_.get()}; }
     Result<void> enter(const ipam::Record& record, const netlink::PodLinkSpec& spec,
                        const netlink::PodLink& link);
 

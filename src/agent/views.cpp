@@ -47,26 +47,37 @@ std::string kernel_release() {
 
 std::string_view to_text(model::PodPhase phase) {
     switch (phase) {
-        case model::PodPhase::kPending: return "Pending";
-        case model::PodPhase::kRunning: return "Running";
-        case model::PodPhase::kSucceeded: return "Succeeded";
-        case model::PodPhase::kFailed: return "Failed";
-        case model::PodPhase::kUnknown: return "Unknown";
+        case model::PodPhase::kPending:
+            return "Pending";
+        case model::PodPhase::kRunning:
+            return "Running";
+        case model::PodPhase::kSucceeded:
+            return "Succeeded";
+        case model::PodPhase::kFailed:
+            return "Failed";
+        case model::PodPhase::kUnknown:
+            return "Unknown";
     }
     return "";
 }
 
 std::string_view to_text(model::ServiceType type) {
     switch (type) {
-        case model::ServiceType::kClusterIp: return "ClusterIP";
-        case model::ServiceType::kNodePort: return "NodePort";
-        case model::ServiceType::kLoadBalancer: return "LoadBalancer";
-        case model::ServiceType::kExternalName: return "ExternalName";
+        case model::ServiceType::kClusterIp:
+            return "ClusterIP";
+        case model::ServiceType::kNodePort:
+            return "NodePort";
+        case model::ServiceType::kLoadBalancer:
+            return "LoadBalancer";
+        case model::ServiceType::kExternalName:
+            return "ExternalName";
     }
     return "";
 }
 
-std::string_view family_name(Family family) { return family == Family::kIpv4 ? "IPv4" : "IPv6"; }
+std::string_view family_name(Family family) {
+    return family == Family::kIpv4 ? "IPv4" : "IPv6";
+}
 
 /// Lines made once, when the client begins to read; the table may change under it, as tables do.
 class Lines final : public api::LineSource {
@@ -74,7 +85,8 @@ class Lines final : public api::LineSource {
     explicit Lines(std::vector<std::string> lines) : lines_(std::move(lines)) {}
     State pull(std::string& out, size_t limit) override {
         const size_t end = out.size() + limit;
-        while (next_ < lines_.size() && out.size() < end) out += lines_[next_++] + "\n";
+        while (next_ < lines_.size() && out.size() < end)
+            out += lines_[next_++] + "\n";
         return next_ == lines_.size() ? State::kEnd : State::kMore;
     }
     void on_ready(std::function<void()> /*wake*/) override {}
@@ -116,7 +128,8 @@ void Views::register_on(api::Router& router) const {
     router.get_text("/readyz", api::Reach::kPublic, [this](const api::Request&) {
         const auto reasons = troubles();
         std::string text;
-        for (const auto& reason : reasons) text += reason + "\n";
+        for (const auto& reason : reasons)
+            text += reason + "\n";
         return reasons.empty() ? api::Response::text(200, "ok\n")
                                : api::Response::text(503, std::move(text));
     });
@@ -242,7 +255,8 @@ api::Datapath Views::datapath() const {
         }
     }
     if (auto maps = api::TableView(in_.reader, in_.names).maps()) out.maps = std::move(*maps);
-    for (const auto& map : out.maps) out.kernel_bytes += map.bytes;
+    for (const auto& map : out.maps)
+        out.kernel_bytes += map.bytes;
     if (const auto* map = in_.datapath.maps().find("weir_sweep")) {
         if (const auto sweep = datapath::read_sweep(*map)) {
             const auto now = std::chrono::steady_clock::now().time_since_epoch();
@@ -264,7 +278,8 @@ Result<std::vector<api::Pod>> Views::pods() const {
         pod.name = record.pod_name;
         pod.uid = record.pod_uid;
         pod.endpoint = local.endpoint;
-        for (const auto& ip : record.addresses) pod.ips.push_back(ip.to_string());
+        for (const auto& ip : record.addresses)
+            pod.ips.push_back(ip.to_string());
         pod.device = local.host_ifname;
         pod.ifindex = local.ifindex;
         pod.container_id = record.key.container;
@@ -276,7 +291,8 @@ Result<std::vector<api::Pod>> Views::pods() const {
             pod.uid = object->meta.uid;
             pod.phase = to_text(object->phase);
             pod.ready = object->ready;
-            for (const auto& [key, value] : object->meta.labels) pod.labels[key] = value.str();
+            for (const auto& [key, value] : object->meta.labels)
+                pod.labels[key] = value.str();
         }
         out.push_back(std::move(pod));
     }
@@ -342,11 +358,11 @@ std::vector<api::Setting> Views::settings() const {
 Result<std::unique_ptr<api::LineSource>> Views::conntrack(const api::Request& request) const {
     const auto filter = WEIR_TRY(api::ConntrackFilter::parse(request.query));
     std::vector<std::string> lines;
-    WEIR_CHECK(api::TableView(in_.reader, in_.names)
-                   .conntrack(filter, [&](const api::Conntrack& entry) {
-                       lines.push_back(json::serialize(api::to_json(entry)));
-                       return lines.size() < kMaxConntrackLines;
-                   }));
+    WEIR_CHECK(
+        api::TableView(in_.reader, in_.names).conntrack(filter, [&](const api::Conntrack& entry) {
+            lines.push_back(json::serialize(api::to_json(entry)));
+            return lines.size() < kMaxConntrackLines;
+        }));
     return std::make_unique<Lines>(std::move(lines));
 }
 
@@ -357,7 +373,8 @@ metrics::Snapshot Views::metrics() const {
     const auto tables = in_.reader.table_use();
     out.tables_readable = drops && counters && tables;
     if (out.tables_readable) {
-        for (const auto& drop : *drops) out.drops[drop.reason][drop.direction] = drop.count;
+        for (const auto& drop : *drops)
+            out.drops[drop.reason][drop.direction] = drop.count;
         out.counters = *counters;
         for (const auto& table : *tables) {
             out.tables.push_back({table.name, table.entries, table.capacity, table.memory});

@@ -191,8 +191,8 @@ Node::Pod& Node::run_pod(const std::string& name, const std::vector<std::string>
                          const std::vector<std::string>& command, const std::string& ready_when) {
     const auto pid_file = dir_ / ("pid-" + name);
     fs::remove(pid_file);
-    std::vector<std::string> argv = {WEIR_CLI, "run", "--name=" + name, "-n", "shop",
-                                     "--ready-when=" + ready_when};
+    std::vector<std::string> argv = {WEIR_CLI, "run",  "--name=" + name,
+                                     "-n",     "shop", "--ready-when=" + ready_when};
     for (const auto& label : labels) {
         argv.emplace_back("-l");
         argv.push_back(label);
