@@ -266,8 +266,8 @@ int run(int services, int endpoints) {
 }  // namespace weir::kube
 
 int main(int argc, char** argv) {
-    const int services = argc > 1 ? std::atoi(argv[1]) : 10000;
-    const int endpoints = argc > 2 ? std::atoi(argv[2]) : 10;
+    const int services = argc > 1 ? std::stoi(argv[1]) : 10000;
+    const int endpoints = argc > 2 ? std::stoi(argv[2]) : 10;
     if (services <= 0 || endpoints <= 0) {
         fmt::print(stderr, "usage: {} [SERVICES [ENDPOINTS_EACH]]\n", argv[0]);
         return 2;

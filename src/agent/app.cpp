@@ -129,6 +129,11 @@ class Agent {
                                     ? std::nullopt
                                     : std::optional<fs::path>(config_.cgroup_root);
         cgroup_ = WEIR_TRY(datapath::find_cgroup_root(configured));
+        if (cgroup_.subtree) {
+            log::info(
+                "cgroup {} is not the host's root: sockets outside of it are served by tc only",
+                cgroup_.path.string());
+        }
         WEIR_CHECK(datapath::check_bpffs(bpffs_of(config_)));
         return {};
     }

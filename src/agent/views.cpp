@@ -156,10 +156,6 @@ Result<api::Status> Views::status() const {
     out.reasons = troubles();
     out.ready = out.reasons.empty();
     out.cgroup_root = in_.cgroup.path;
-    if (in_.cgroup.subtree) {
-        out.reasons.emplace_back(
-            "cgroup-root is not the host's root: sockets outside of it are served by tc only");
-    }
     out.run_dir = config.run_dir;
     out.cni_conf = (config.cni_conf_dir.empty() ? config.run_dir / "cni" : config.cni_conf_dir) /
                    "05-weir.conflist";

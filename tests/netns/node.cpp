@@ -89,15 +89,12 @@ Node::~Node() {
     // The cgroup can go only when nobody is in it, this process included.
     const std::string root = fs::path(cgroup_).parent_path();
     std::ofstream(root + "/cgroup.procs") << ::getpid() << std::flush;
-    std::error_code ignored;
-    for (auto it = fs::recursive_directory_iterator(cgroup_, ignored); it != fs::end(it); ++it) {
-        if (it->is_directory()) ::rmdir(it->path().c_str());
-    }
-    ::rmdir(cgroup_.c_str());
+    run({"find", cgroup_, "-depth", "-type", "d", "-exec", "rmdir", "{}", "+"});
     ::umount2((dir_ / "bpf").c_str(), MNT_DETACH);
     if (::setns(outer_mounts_->get(), CLONE_NEWNS) == 0) {
         ::umount2((dir_ / "bpf").c_str(), MNT_DETACH);
     }
+    std::error_code ignored;
     fs::remove_all(dir_, ignored);
 }
 
@@ -161,9 +158,11 @@ std::vector<std::string> Node::agent_argv(const std::vector<std::string>& more) 
 
 bool Node::start_agent(const std::vector<std::string>& more_flags) {
     agent_ = Process::start(agent_argv(more_flags), dir_ / "log/agent", {"", cgroup_ + "/host"});
-    const bool ready =
-        eventually([&] { return !agent_->running() || weir({"status", "--ready"}).ok(); },
-                   std::chrono::seconds(30));
+    const bool ready = eventually(
+        [&] {
+            return !agent_->running() || weir({"status", "--wait", "--wait-duration=10s"}).ok();
+        },
+        std::chrono::seconds(30));
     if (ready && agent_->running()) return true;
     std::cerr << "agent is not ready: " << weir({"status"}).describe() << "\n" << agent_log();
     return false;
@@ -209,12 +208,16 @@ Node::Pod& Node::run_pod(const std::string& name, const std::vector<std::string>
         std::error_code error;
         const auto parsed = json::parse(slurp(manifest), error);
         if (error || command_pid(pid_file) == 0) return !pod.process.running();
-        const auto& status = parsed.at("status").as_object();
-        for (const auto& ip : status.at("podIPs").as_array()) {
+        const auto* status = parsed.as_object().if_contains("status");
+        const auto* ips = status != nullptr ? status->as_object().if_contains("podIPs") : nullptr;
+        const auto* conditions =
+            status != nullptr ? status->as_object().if_contains("conditions") : nullptr;
+        if (ips == nullptr || conditions == nullptr) return false;
+        for (const auto& ip : ips->as_array()) {
             const std::string text(ip.at("ip").as_string());
             (text.find(':') == std::string::npos ? pod.v4 : pod.v6) = text;
         }
-        for (const auto& condition : status.at("conditions").as_array()) {
+        for (const auto& condition : conditions->as_array()) {
             if (condition.at("type") == "Ready") return condition.at("status") == "True";
         }
         return false;
