@@ -244,10 +244,11 @@ api::Datapath Views::datapath() const {
     out.hooks.push_back({"dev_out", "weir0", out.device_attach, true});
     out.hooks.push_back({"pod_from", "pods", "clsact", true});
     out.hooks.push_back({"pod_to", "pods", "clsact", true});
-    if (const auto* loaded = in_.datapath.loaded()) {
+    if (config.socket_hooks == SocketHooks::kOff) {
+        out.hooks.push_back({"dev_out", "lo", out.device_attach, true});
+    } else if (const auto* loaded = in_.datapath.loaded()) {
         for (const auto& program : loaded->sock()) {
-            out.hooks.push_back({program.name, in_.cgroup.path, "cgroup",
-                                 config.socket_hooks != SocketHooks::kOff});
+            out.hooks.push_back({program.name, in_.cgroup.path, "cgroup", true});
         }
     }
     if (auto maps = api::TableView(in_.reader, in_.names).maps()) out.maps = std::move(*maps);
