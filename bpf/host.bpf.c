@@ -298,6 +298,10 @@ static __always_inline int dev_out_tracked(struct __sk_buff *skb, struct weir_ct
 	if (skb->ifindex == LOOPBACK_IFINDEX &&
 	    (is_vip(ctx) || nodeport_candidate(&ctx->t.daddr, ctx->t.dport)))
 		return STAGE(NEW_FLOW);
+	/* A process of the host that no socket hook serves, on its way to an external address. */
+	if (device == WEIR_DEV_EXTERNAL && !(cfg.flags & WEIR_CFG_SOCK_HOST) &&
+	    !skb->ingress_ifindex && is_vip(ctx))
+		return STAGE(NEW_FLOW);
 	return PASS;
 }
 

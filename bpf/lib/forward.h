@@ -187,9 +187,9 @@ __global int find_way(struct __sk_buff *skb, struct weir_ctx *ctx, __u32 oif, bo
 	way->mtu = fib.tot_len; /* a union: the MTU, if the packet did not fit */
 	way->next_hop.nh_family = fib.family;
 	__builtin_memcpy(way->next_hop.ipv6_nh, fib.ipv6_dst, sizeof(fib.ipv6_dst));
-	if (oif && (way->ifindex != oif ||
-		    (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH &&
-		     result != BPF_FIB_LKUP_RET_FRAG_NEEDED))) {
+	/* An answer that the packet is too big names no device. */
+	if (oif && result != BPF_FIB_LKUP_RET_FRAG_NEEDED &&
+	    (way->ifindex != oif || (result && result != BPF_FIB_LKUP_RET_NO_NEIGH))) {
 		way->ifindex = oif;
 		way->by_device = true;
 		return WAY_OUT;
