@@ -152,7 +152,8 @@ std::string_view struct_name();
     TYPE(Problem, "problem")                                                                 \
     TYPE(Datapath, "datapath")                                                               \
     TYPE(Hook, "hook")                                                                       \
-    TYPE(Map, "map") TYPE(Sweep, "sweep") TYPE(IpamPool, "pool") TYPE(CniCount, "cni-count") \
+    TYPE(Map, "map")                                                                         \
+    TYPE(Sweep, "sweep") TYPE(IpamPool, "pool") TYPE(CniCount, "cni-count")                  \
         TYPE(FlowStats, "flow-stats") TYPE(Pod, "pod") TYPE(Service, "service")              \
             TYPE(ServicePort, "service-port") TYPE(ServiceBackend, "service-backend")        \
                 TYPE(Backend, "backend") TYPE(Conntrack, "conntrack") TYPE(Ipam, "ipam")     \

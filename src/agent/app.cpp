@@ -366,7 +366,7 @@ class Agent {
         for (const auto& address : host_->devices().current().node_addresses) {
             addresses.push_back(address.address);
         }
-        flow_names_->refresh(std::move(addresses));
+        flow_names_->refresh(addresses);
     }
 
     void save_names() {

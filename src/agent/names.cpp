@@ -25,7 +25,7 @@ std::string port_text(const lb::PortName& name) {
 
 }  // namespace
 
-FlowNames::FlowNames(const Objects& objects, const Pods& pods, std::string node_name)
+FlowNames::FlowNames(const Objects& objects, const Pods& pods, const std::string& node_name)
     : objects_(objects), pods_(pods), outside_(std::make_shared<flow::Identity>()) {
     auto host = std::make_shared<flow::Identity>();
     host->kind = flow::PeerKind::kHost;
@@ -33,7 +33,7 @@ FlowNames::FlowNames(const Objects& objects, const Pods& pods, std::string node_
     host_ = host;
 }
 
-void FlowNames::refresh(std::vector<IpAddress> host_addresses) {
+void FlowNames::refresh(const std::vector<IpAddress>& host_addresses) {
     by_address_.clear();
     for (const auto& address : host_addresses)
         by_address_[address] = host_;

@@ -17,7 +17,7 @@ namespace weir::agent {
 class FlowNames final : public flow::Resolver {
   public:
     /// The references outlive this object.
-    FlowNames(const Objects& objects, const Pods& pods, std::string node_name);
+    FlowNames(const Objects& objects, const Pods& pods, const std::string& node_name);
 
     [[nodiscard]] flow::IdentityPtr by_address(const IpAddress& address) const override;
     [[nodiscard]] flow::IdentityPtr by_endpoint(uint32_t id) const override;
@@ -25,7 +25,7 @@ class FlowNames final : public flow::Resolver {
     [[nodiscard]] std::string device(uint32_t ifindex) const override;
 
     /// Objects or addresses of the host changed: identities are made anew when asked for.
-    void refresh(std::vector<IpAddress> host_addresses);
+    void refresh(const std::vector<IpAddress>& host_addresses);
 
   private:
     const Objects& objects_;
