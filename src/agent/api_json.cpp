@@ -153,12 +153,12 @@ std::string_view struct_name();
     TYPE(Datapath, "datapath")                                                               \
     TYPE(Hook, "hook")                                                                       \
     TYPE(Map, "map")                                                                         \
-    TYPE(Sweep, "sweep") TYPE(IpamPool, "pool") TYPE(CniCount, "cni-count")                  \
-        TYPE(FlowStats, "flow-stats") TYPE(Pod, "pod") TYPE(Service, "service")              \
-            TYPE(ServicePort, "service-port") TYPE(ServiceBackend, "service-backend")        \
-                TYPE(Backend, "backend") TYPE(Conntrack, "conntrack") TYPE(Ipam, "ipam")     \
-                    TYPE(IpamAddress, "address") TYPE(Drop, "drop") TYPE(Setting, "setting") \
-                        TYPE(ErrorBody, "error")
+    TYPE(Sweep, "sweep")                                                                     \
+    TYPE(IpamPool, "pool") TYPE(CniCount, "cni-count") TYPE(FlowStats, "flow-stats")         \
+        TYPE(Pod, "pod") TYPE(Service, "service") TYPE(ServicePort, "service-port")          \
+            TYPE(ServiceBackend, "service-backend") TYPE(Backend, "backend")                 \
+                TYPE(Conntrack, "conntrack") TYPE(Ipam, "ipam") TYPE(IpamAddress, "address") \
+                    TYPE(Drop, "drop") TYPE(Setting, "setting") TYPE(ErrorBody, "error")
 #define WEIR_API_NAME(type, name)          \
     template <>                            \
     std::string_view struct_name<type>() { \

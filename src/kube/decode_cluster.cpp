@@ -8,7 +8,7 @@ namespace {
 
 void decode_pod_cidrs(const Cursor& spec, model::Node& node) {
     auto cidrs = spec["podCIDRs"].items();
-    if (cidrs.empty() && spec["podCIDR"].string().value_or("") != "") {
+    if (cidrs.empty() && !spec["podCIDR"].string().value_or("").empty()) {
         cidrs.push_back(spec["podCIDR"]);
     }
     for (const Cursor& cidr : cidrs) {

@@ -24,7 +24,7 @@ void decode_ports(const Cursor& ports, model::Pod& pod) {
         port.port = entry["containerPort"].port().value_or(0);
         port.protocol = entry["protocol"].protocol();
         port.host_port = static_cast<uint16_t>(entry["hostPort"].integer(0, 65535).value_or(0));
-        if (entry["hostIP"].string().value_or("") != "") port.host_ip = entry["hostIP"].ip();
+        if (!entry["hostIP"].string().value_or("").empty()) port.host_ip = entry["hostIP"].ip();
         pod.ports.push_back(std::move(port));
     }
 }
@@ -47,7 +47,7 @@ std::vector<IpAddress> decode_ips(const Cursor& list, const Cursor& single) {
             ips.push_back(*ip);
         }
     }
-    if (ips.empty() && single.string().value_or("") != "") {
+    if (ips.empty() && !single.string().value_or("").empty()) {
         if (const auto ip = single.ip()) {
             check_reachable(single, *ip);
             ips.push_back(*ip);

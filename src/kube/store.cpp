@@ -70,7 +70,9 @@ void Store::put(SourceId source, Object object, uint32_t line) {
     const ObjectKey key = key_of(object);
     sources_.at(source).defined.insert(key);
     std::visit(
-        [&](auto&& alternative) { put_object(std::move(alternative), key, Origin{source, line}); },
+        [&]<typename T>(T&& alternative) {
+            put_object(std::forward<T>(alternative), key, Origin{source, line});
+        },
         std::move(object));
 }
 
@@ -111,7 +113,8 @@ void Store::install(T object, const ObjectKey& key, Origin origin) {
 }
 
 void Store::withdraw(SourceId source, const ObjectKey& key) {
-    const ObjectKey held = key;  // the caller's may live in what is erased
+    // The caller's may live in what is erased.
+    const ObjectKey held = key;  // NOLINT(performance-unnecessary-copy-initialization)
     if (sources_.at(source).defined.erase(held) == 0) return;
     if (drop_stand_by(source, held)) return;
     dispatch(held.kind,
