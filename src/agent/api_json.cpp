@@ -146,19 +146,30 @@ struct Innermost<std::map<std::string, T>> : Innermost<T> {};
 
 template <typename T>
 std::string_view struct_name();
-#define WEIR_API_TYPES(TYPE)                                                                 \
-    TYPE(Status, "status")                                                                   \
-    TYPE(Source, "source")                                                                   \
-    TYPE(Problem, "problem")                                                                 \
-    TYPE(Datapath, "datapath")                                                               \
-    TYPE(Hook, "hook")                                                                       \
-    TYPE(Map, "map")                                                                         \
-    TYPE(Sweep, "sweep")                                                                     \
-    TYPE(IpamPool, "pool") TYPE(CniCount, "cni-count") TYPE(FlowStats, "flow-stats")         \
-        TYPE(Pod, "pod") TYPE(Service, "service") TYPE(ServicePort, "service-port")          \
-            TYPE(ServiceBackend, "service-backend") TYPE(Backend, "backend")                 \
-                TYPE(Conntrack, "conntrack") TYPE(Ipam, "ipam") TYPE(IpamAddress, "address") \
-                    TYPE(Drop, "drop") TYPE(Setting, "setting") TYPE(ErrorBody, "error")
+// clang-format off
+#define WEIR_API_TYPES(TYPE) \
+    TYPE(Status, "status") \
+    TYPE(Source, "source") \
+    TYPE(Problem, "problem") \
+    TYPE(Datapath, "datapath") \
+    TYPE(Hook, "hook") \
+    TYPE(Map, "map") \
+    TYPE(Sweep, "sweep") \
+    TYPE(IpamPool, "pool") \
+    TYPE(CniCount, "cni-count") \
+    TYPE(FlowStats, "flow-stats") \
+    TYPE(Pod, "pod") \
+    TYPE(Service, "service") \
+    TYPE(ServicePort, "service-port") \
+    TYPE(ServiceBackend, "service-backend") \
+    TYPE(Backend, "backend") \
+    TYPE(Conntrack, "conntrack") \
+    TYPE(Ipam, "ipam") \
+    TYPE(IpamAddress, "address") \
+    TYPE(Drop, "drop") \
+    TYPE(Setting, "setting") \
+    TYPE(ErrorBody, "error")
+// clang-format on
 #define WEIR_API_NAME(type, name)          \
     template <>                            \
     std::string_view struct_name<type>() { \
