@@ -17,9 +17,6 @@
 namespace weir::agent {
 namespace {
 
-/// Of the host side of every pod's veth and of weir0.
-constexpr netlink::MacAddress kHostMac = {0xee, 0xee, 0xee, 0xee, 0xee, 0xee};
-
 uint32_t ticks(std::chrono::seconds time) {
     return static_cast<uint32_t>(
         (static_cast<uint64_t>(time.count()) * 1'000'000'000ULL >> WEIR_TICK_SHIFT) + 1);

@@ -11,8 +11,6 @@
 namespace weir::agent {
 namespace {
 
-constexpr netlink::MacAddress kHostMac = {0xee, 0xee, 0xee, 0xee, 0xee, 0xee};
-
 std::string alias_of(const ipam::Record& record) {
     const std::string pod = record.pod_name.empty() ? record.key.container
                                                     : record.pod_namespace + "/" + record.pod_name;

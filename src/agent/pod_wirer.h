@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,10 @@ class PodWirer {
     /// Every attachment that exists on this host.
     virtual Result<std::vector<ipam::Found>> list() = 0;
 };
+
+/// MAC address of the host side of every pod's veth and of weir0: a frame redirected from one to
+/// the other is accepted only if they are equal.
+inline constexpr std::array<uint8_t, 6> kHostMac = {0xee, 0xee, 0xee, 0xee, 0xee, 0xee};
 
 /// Where a pod sends everything: link-local, the same for all pods (see docs/architecture.md).
 inline IpAddress pod_gateway(Family family) {
