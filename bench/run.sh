@@ -2,29 +2,70 @@
 # SPDX-License-Identifier: Apache-2.0
 # Runs the benchmarks. Each prints its figures beside a named baseline from the same run and the aim.
 set -euo pipefail
-build=${1:?usage: run.sh BUILD_DIR [KIND...]}
+build=${1:?usage: run.sh BUILD_DIR [OPTION...] [KIND...]}
 shift
 here=$(cd "$(dirname "$0")" && pwd)
+kinds=()
+length=normal
+json=
 
 usage() {
     cat <<'TEXT'
-usage: ./dev bench [KIND...]        all kinds by default
+usage: ./dev bench [--short | --long] [--json FILE] [KIND...]        all kinds by default
 
   net      requests, connections and streams: pods against a veth pair, routing, kube-proxy's rules
   lb       Services: a full load and one endpoint's change, against one map write
+  kube     files to objects: decoding, memory, from a file's rename to the change
+  agent    memory, start and idle processor time at 5,000 Services and 50,000 endpoints
+
+  --json FILE   also write the rows of net and agent to FILE, one JSON object a line
+  --short, --long
+                fewer rounds, or more: all kinds take about 5, 17 or 80 minutes (normal: 17) on a quiet machine
 TEXT
 }
 
-kinds=("$@")
-[ ${#kinds[@]} -gt 0 ] || kinds=(net lb)
+die() {
+    echo "bench: $*; see ./dev bench --help" >&2
+    exit 2
+}
+
+while [ $# -gt 0 ]; do
+    case "$1" in
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    --short) length=short ;;
+    --long) length=long ;;
+    --json)
+        [ $# -gt 1 ] || die "--json needs a file"
+        json=$2
+        shift
+        ;;
+    net | lb | kube | agent) kinds+=("$1") ;;
+    -*) die "no option \"$1\"" ;;
+    *) die "no kind \"$1\"" ;;
+    esac
+    shift
+done
+[ ${#kinds[@]} -gt 0 ] || kinds=(lb kube agent net)
+[ "$(id -u)" = 0 ] || die "namespaces and programs need root"
+if [ -n "$json" ]; then : >"$json"; fi
+
+# show TITLE COMMAND...: rows from the command's output, as a table
+show() {
+    local title=$1
+    shift
+    "$@" | "$here/lib/report.py" --title "$title" ${json:+--json "$json"}
+}
+
+declare -A idle=([short]=20 [normal]=30 [long]=120)
+echo "bench: $(uname -r), $(nproc) processors, load $(cut -d' ' -f1-3 /proc/loadavg), length: $length"
 for kind in "${kinds[@]}"; do
     case "$kind" in
-    net) "$here/net/run.py" --build "$build" ;;
+    net) show "Packets" "$here/net/run.py" --build "$build" --length "$length" ;;
     lb) "$build/bench/bench_lb" ;;
-    -h | --help) usage ;;
-    *)
-        usage >&2
-        exit 2
-        ;;
+    kube) "$build/bench/bench_kube" ;;
+    agent) show "The agent at 5,000 Services" "$here/agent/run.py" --build "$build" --idle "${idle[$length]}" ;;
     esac
 done
