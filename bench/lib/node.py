@@ -17,6 +17,16 @@ def sh(script, check=True):
     return done
 
 
+@contextlib.contextmanager
+def undone_on_failure(stack):
+    """What the stack holds is undone if the body fails; else it stays."""
+    try:
+        yield
+    except BaseException:
+        stack.close()
+        raise
+
+
 def wait(condition, what, seconds=20, pause=0.05):
     end = time.monotonic() + seconds
     while not condition():
@@ -60,6 +70,11 @@ class Node:
     def __init__(self, name, bin_dir):
         self.name, self.bin = name, os.path.abspath(bin_dir)
         self.stack = contextlib.ExitStack()
+        self.agent = None
+        with undone_on_failure(self.stack):
+            self.set_up(name)
+
+    def set_up(self, name):
         self.dir = tempfile.mkdtemp(prefix="weir-bench-")
         # The agent's state lives in a tmpfs, as below /run of a node; on a disk each ADD waits for it four times.
         sh(f"mount -t tmpfs weir-bench {self.dir}")
@@ -77,7 +92,6 @@ class Node:
         self.stack.callback(lambda: sh(f"find {self.cgroup} -depth -type d -exec rmdir {{}} +", check=False))
         self.outside = Place(f"/run/netns/{outside}")
         self.host = Place(f"/run/netns/{host}", self.cgroup + "/host")
-        self.agent = None
 
     def close(self):
         self.stack.close()
@@ -127,6 +141,11 @@ class Node:
             pid = int(f.read())
         with open(f"/proc/{pid}/cgroup", encoding="utf-8") as f:
             path = next(line[3:].strip() for line in f if line.startswith("0::"))
-        pods = json.loads(self.weir("pod", "list", "-n", namespace, "-o", "json").stdout)
-        addresses = next(p["ips"] for p in pods if p["name"] == name)
+        addresses = []
+
+        def known():
+            pods = json.loads(self.weir("pod", "list", "-n", namespace, "-o", "json").stdout or "[]")
+            addresses.extend(next((p["ips"] for p in pods if p["name"] == name), []))
+            return bool(addresses)
+        wait(known, f"the agent to know pod {name}")
         return Place(f"/proc/{pid}/ns/net", self.cgroup_mount + path), addresses

@@ -117,7 +117,7 @@ def main():
             stack.callback(made.close)
             made.serve([netbench, "server", str(topo.PORT), "-1"])
             return made
-        peers = [hold(topo.pair()), hold(topo.routed()), hold(topo.kube(rules))]
+        peers = [hold(topo.pair("pair")), hold(topo.routed("routed")), hold(topo.kube("kube", rules))]
         weirs = [(hold(topo.weir("sock", build, "all")), "socket hooks"), (hold(topo.weir("tc", build, "off")), "tc")]
         check_alike([*peers, *(w for w, _ in weirs)])
         time.sleep(0.5)

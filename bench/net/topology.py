@@ -7,12 +7,13 @@ kube    the same host namespace with kube-proxy's own nftables rules and connect
 weir    pods of a node that runs the agent, with socket hooks or without
 """
 import contextlib
+import functools
 import os
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
-from node import NODE4, NODE6, Node, Place, add_netns, add_outside, sh  # noqa: E402,F401
+from node import NODE4, NODE6, Node, Place, add_netns, add_outside, sh, undone_on_failure  # noqa: E402,F401
 
 CLIENT4, SERVER4 = "10.244.0.2", "10.244.0.3"
 CLIENT6, SERVER6 = "fd00:10:244::2", "fd00:10:244::3"
@@ -51,20 +52,29 @@ class Topology:
         return found
 
 
-def pair():
-    t = Topology("pair")
+def topology(build):
+    """Gives `build` a Topology of that name; what it made goes if it fails."""
+    @functools.wraps(build)
+    def made(name, *args):
+        t = Topology(name)
+        with undone_on_failure(t.stack):
+            build(t, *args)
+        return t
+    return made
+
+
+@topology
+def pair(t):
     c, s = add_netns(t.stack, "pair-c"), add_netns(t.stack, "pair-s")
     sh(f"""ip link add eth0 netns {c} type veth peer name eth0 netns {s}
         ip -n {c} addr add {CLIENT4}/24 dev eth0; ip -n {c} addr add {CLIENT6}/64 dev eth0 nodad
         ip -n {s} addr add {SERVER4}/24 dev eth0; ip -n {s} addr add {SERVER6}/64 dev eth0 nodad
         ip -n {c} link set eth0 up; ip -n {s} link set eth0 up""")
     t.client, t.server = Place(f"/run/netns/{c}"), Place(f"/run/netns/{s}")
-    return t
 
 
-def routed(name="routed"):
-    t = Topology(name)
-    h, c, s, o = (add_netns(t.stack, f"{name}-{n}") for n in ("h", "c", "s", "o"))
+def add_routed(t):
+    h, c, s, o = (add_netns(t.stack, f"{t.name}-{n}") for n in ("h", "c", "s", "o"))
     sh(f"ip netns exec {h} sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
     for ns, v4, v6, dev in ((c, CLIENT4, CLIENT6, "vc"), (s, SERVER4, SERVER6, "vs")):
         sh(f"""ip link add {dev} netns {h} type veth peer name eth0 netns {ns}
@@ -78,19 +88,21 @@ def routed(name="routed"):
     sh(f"ip -n {o} route add {SERVER4}/32 via {NODE4}; ip -n {o} -6 route add {SERVER6}/128 via {NODE6}")
     t.client, t.server = Place(f"/run/netns/{c}"), Place(f"/run/netns/{s}")
     t.outside, t.host = Place(f"/run/netns/{o}"), h
-    return t
 
 
-def kube(rules):
-    t = routed("kube")
+routed = topology(add_routed)
+
+
+@topology
+def kube(t, rules):
+    add_routed(t)
     sh(f"ip netns exec {t.host} nft -f {rules}")
-    return t
 
 
-def weir(name, build, socket_hooks):
+@topology
+def weir(t, build, socket_hooks):
     """A node with the real agent; pods are made by `weir run`."""
-    t = Topology(name)
-    node = Node(name, build)
+    node = Node(t.name, build)
     t.stack.callback(node.close)
     with open(f"{node.objects_dir}/web.yaml", "w", encoding="utf-8") as f:
         f.write(f"""apiVersion: v1
@@ -109,4 +121,3 @@ spec:
     t.client, _ = node.pod("client", "client")
     t.server, t.server_addresses = node.pod("server", "web")
     t.outside = node.outside
-    return t
