@@ -13,6 +13,7 @@
 #include "agent/cni_install.h"
 #include "agent/cni_service.h"
 #include "agent/flow_stream.h"
+#include "agent/heap_trimmer.h"
 #include "agent/host.h"
 #include "agent/loop.h"
 #include "agent/metrics.h"
@@ -371,6 +372,11 @@ class Agent {
 
     void save_names() {
         if (!std::exchange(names_changed_, false)) return;
+        write_names();
+        heap_.trim();
+    }
+
+    void write_names() {
         if (auto saved = table_names_->snapshot().save(config_.run_dir); !saved) {
             log::warn("names for reading tables without an agent: {}", saved.error().message());
         }
@@ -408,6 +414,7 @@ class Agent {
     std::optional<metrics::Metrics> metrics_;
     std::optional<api::Server> server_;
     bool names_changed_ = true;
+    HeapTrimmer heap_;
     Workers workers_{kCniThreads};
 };
 
