@@ -6,8 +6,8 @@
 #include <gtest/gtest.h>
 
 #include "cli/app.h"
-#include "cli/process.h"
 #include "cli/run/spec.h"
+#include "support/process.h"
 
 namespace weir::cli {
 namespace {
