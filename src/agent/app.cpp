@@ -174,8 +174,16 @@ class Agent {
             log::info("pods: {} kept, {} adopted, {} released", reconciled.kept,
                       reconciled.adopted.size(), reconciled.released.size());
         }
-        const auto stale = WEIR_TRY(pods_->adopt(ipam_->list()));
-        if (stale > 0) log::info("{} endpoints of vanished pods removed", stale);
+        const auto adopted = WEIR_TRY(pods_->adopt(ipam_->list()));
+        if (adopted.removed > 0) {
+            log::info("{} endpoints of vanished pods removed", adopted.removed);
+        }
+        if (adopted.restored > 0) {
+            log::warn("{} pods were in no table (the BPF file system was lost?) and are again",
+                      adopted.restored);
+        }
+        for (const auto& failure : adopted.failures)
+            log::error("{}: it is not served; delete it", failure.message());
         return {};
     }
 
