@@ -208,7 +208,7 @@ class Agent {
             datapath_->maps().find("weir_events")->fd(),
             [this](const weir_event& event) { hub_.publish(recorder_->make(event)); })));
         metrics_.emplace(metrics::BuildInfo{std::string(build_version()), ""},
-                         [this] { return views_->metrics(); });
+                         [this] { return snapshot(); });
         WEIR_CHECK(listen());
         WEIR_CHECK(install_cni(cni_install()));
         watch();
@@ -261,13 +261,23 @@ class Agent {
         return {};
     }
 
+    [[nodiscard]] metrics::Snapshot snapshot() const {
+        auto out = views_->metrics();
+        const auto refused = server_->refusals();
+        out.api_refused = {{"permission", refused.permission},
+                           {"malformed", refused.malformed},
+                           {"too_large", refused.too_large},
+                           {"timeout", refused.timeout},
+                           {"connections", refused.connections}};
+        return out;
+    }
+
     void serve_cni(const api::Request& request, const api::Responder& responder) {
         workers_.run([this, path = request.path, body = request.body, responder] {
             const auto begin = std::chrono::steady_clock::now();
             const auto reply = cni_->handle(path, body);
             const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-            metrics_->cni_request(path.substr(path.rfind('/') + 1), reply.status == 200 ? 0 : 1,
-                                  took);
+            metrics_->cni_request(path.substr(path.rfind('/') + 1), reply.code, took);
             api::Response response;
             response.status = reply.status;
             response.body = reply.body;
