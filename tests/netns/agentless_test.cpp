@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CLI without an agent: lists come from the kernel's tables, with names where they are known.
+// The CLI without an agent: lists come from the kernel's tables, with names where they are known,
+// and every way of failing has its exit code.
 #include <csignal>
 #include <string>
 
@@ -76,6 +77,29 @@ TEST_F(Agentless, EveryListReadsTheKernelTables) {
     }
     ASSERT_TRUE(node_.start_agent());
     EXPECT_EQ(node_.weir_json({"service", "list"}), services);
+}
+
+TEST_F(Agentless, ExitCodesAreDistinct) {
+    EXPECT_EQ(node_.weir({"status"}).status, 0);
+    EXPECT_EQ(node_.weir({"service", "get", "shop/nobody"}).status, 1);
+    EXPECT_EQ(node_.weir({"service", "list", "--colour"}).status, 2);
+    EXPECT_EQ(node_.weir({"conntrack", "list", "--ip=banana"}).status, 2);
+    const auto as_nobody = run({"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                                WEIR_CLI, "service", "list"});
+    EXPECT_EQ(as_nobody.status, 4) << as_nobody.describe();
+    node_.stop_agent(SIGKILL);
+    for (const auto* command : {"status", "flows"}) {
+        const auto outcome = node_.weir({command});
+        EXPECT_EQ(outcome.status, 3) << outcome.describe();
+        EXPECT_THAT(outcome.err, HasSubstr("weir-agent")) << "the next step";
+    }
+    EXPECT_EQ(node_.weir({"service", "get", "shop/nobody"}).status, 1);
+    EXPECT_EQ(node_.weir({"conntrack", "list", "--ip=banana"}).status, 2);
+    const auto denied = run({"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                             "--inh-caps=-all", WEIR_CLI, "service", "list"});
+    EXPECT_EQ(denied.status, 4) << denied.describe();
+    const auto nothing = node_.weir({"service", "list", "--bpffs", "/tmp"});
+    EXPECT_EQ(nothing.status, 3) << nothing.describe();
 }
 
 }  // namespace

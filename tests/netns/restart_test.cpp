@@ -6,13 +6,18 @@
 #include <list>
 #include <string>
 
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/fd.h"
 #include "netns/load.h"
 #include "netns/node.h"
 #include "support/child.h"
 #include "support/exercises.h"
+#include "weir/ct.h"
 
 namespace weir::test {
 namespace {
@@ -107,6 +112,53 @@ TEST_P(Restarts, CatchUpWithWhatChangedMeanwhile) {
         const auto pods = node_.weir_ok({"pod", "list"}) + node_.weir_ok({"ipam", "list"});
         return pods.find("old-1") == std::string::npos;
     }));
+}
+
+/// By the kernel, without an agent.
+weir_sweep_stats sweep(const Node& node) {
+    const auto path = node.dir() / "bpf/weir/v1/maps/weir_sweep";
+    const int raw = bpf_obj_get(path.c_str());
+    if (raw < 0) throw std::runtime_error(path.string() + " cannot be opened");
+    const Fd map(raw);
+    struct {
+        bpf_timer timer;
+        weir_sweep_stats stats;
+    } slot{};
+    const uint32_t key = 0;
+    EXPECT_EQ(bpf_map_lookup_elem(map.get(), &key, &slot), 0) << path;
+    return slot.stats;
+}
+
+constexpr unsigned kFlows = 50;
+
+class Expiry : public testing::Test {
+  protected:
+    Node node_{{.socket_hooks = "off",
+                .agent_flags = {"--timeout-udp-new=1s", "--timeout-udp-established=2s"}}};
+};
+
+TEST_F(Expiry, GoesOnWithTheAgentDead) {
+    ASSERT_TRUE(node_.start_agent());
+    node_.apply("web.yaml", Node::service_yaml("web", kVip4, kVip6));
+    node_.run_server("web-1", "web");
+    auto& client = node_.run_client("client");
+    ASSERT_TRUE(eventually([&] { return http(client.place, kVip4).starts_with("web-1"); }));
+    node_.stop_agent(SIGKILL);
+    const uint64_t before = sweep(node_).expired;
+    in_child(client.place, [&] {
+        for (unsigned i = 0; i < kFlows; ++i)
+            udp_ask(kVip4, 80);
+        return std::string();
+    });
+    const auto tracked = [&] {
+        return node_.weir_ok({"conntrack", "list", "--protocol=UDP", "-o", "name"});
+    };
+    EXPECT_THAT(tracked(), HasSubstr(kVip4));
+    EXPECT_TRUE(eventually([&] { return tracked().empty(); })) << tracked();
+    // Not only out of sight: the kernel removed them, two entries a translated flow.
+    EXPECT_TRUE(eventually([&] { return sweep(node_).expired >= before + 2 * kFlows; }))
+        << sweep(node_).expired - before;
+    EXPECT_FALSE(node_.agent_running());
 }
 
 }  // namespace

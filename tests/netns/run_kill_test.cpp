@@ -93,6 +93,19 @@ TEST_F(RunKill, TheAgentFirst) {
     expect_no_trace();
 }
 
+TEST_F(RunKill, FrontAndReaperAreMadeUpForByTheNextRun) {
+    const pid_t second = reaper();
+    ::kill(second, SIGKILL);
+    pod_->process.stop(SIGKILL);
+    EXPECT_TRUE(eventually([&] {
+        return in_child(node_.host(), [&] { return http_get(pod_->v4, 8080); }) ==
+               "error: ECONNREFUSED";
+    })) << "its command dies with it, its network waits";
+    EXPECT_NE(traces(), "");
+    node_.run_client("next");
+    EXPECT_TRUE(eventually([&] { return traces().empty(); })) << traces();
+}
+
 TEST_F(RunKill, AllOfThemAtOnce) {
     const pid_t second = reaper();
     node_.stop_agent(SIGKILL);
