@@ -175,8 +175,16 @@ class Agent {
             log::info("pods: {} kept, {} adopted, {} released", reconciled.kept,
                       reconciled.adopted.size(), reconciled.released.size());
         }
-        const auto stale = WEIR_TRY(pods_->adopt(ipam_->list()));
-        if (stale > 0) log::info("{} endpoints of vanished pods removed", stale);
+        const auto adopted = WEIR_TRY(pods_->adopt(ipam_->list()));
+        if (adopted.removed > 0) {
+            log::info("{} endpoints of vanished pods removed", adopted.removed);
+        }
+        if (adopted.restored > 0) {
+            log::warn("{} pods were in no table (the BPF file system was lost?) and are again",
+                      adopted.restored);
+        }
+        for (const auto& failure : adopted.failures)
+            log::error("{}: it is not served; delete it", failure.message());
         return {};
     }
 
@@ -201,7 +209,7 @@ class Agent {
             datapath_->maps().find("weir_events")->fd(),
             [this](const weir_event& event) { hub_.publish(recorder_->make(event)); })));
         metrics_.emplace(metrics::BuildInfo{std::string(build_version()), ""},
-                         [this] { return views_->metrics(); });
+                         [this] { return snapshot(); });
         WEIR_CHECK(listen());
         WEIR_CHECK(install_cni(cni_install()));
         watch();
@@ -254,13 +262,23 @@ class Agent {
         return {};
     }
 
+    [[nodiscard]] metrics::Snapshot snapshot() const {
+        auto out = views_->metrics();
+        const auto refused = server_->refusals();
+        out.api_refused = {{"permission", refused.permission},
+                           {"malformed", refused.malformed},
+                           {"too_large", refused.too_large},
+                           {"timeout", refused.timeout},
+                           {"connections", refused.connections}};
+        return out;
+    }
+
     void serve_cni(const api::Request& request, const api::Responder& responder) {
         workers_.run([this, path = request.path, body = request.body, responder] {
             const auto begin = std::chrono::steady_clock::now();
             const auto reply = cni_->handle(path, body);
             const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-            metrics_->cni_request(path.substr(path.rfind('/') + 1), reply.status == 200 ? 0 : 1,
-                                  took);
+            metrics_->cni_request(path.substr(path.rfind('/') + 1), reply.code, took);
             api::Response response;
             response.status = reply.status;
             response.body = reply.body;

@@ -22,6 +22,7 @@ struct CniFailure;
 /// HTTP status and JSON body.
 struct CniReply {
     unsigned status = 200;
+    unsigned code = 0;  ///< error code of the CNI specification; 0: success
     std::string body;
 };
 

@@ -217,8 +217,9 @@ std::vector<api::Source> Views::sources() const {
              .since = rfc3339(conflict.since)});
     }
     for (const auto& problem : in_.objects.tables().problems()) {
-        source.problems.push_back(
-            {.source = source.name, .object = problem.object, .message = problem.text});
+        source.problems.push_back({.source = source.name,
+                                   .object = "Service " + problem.object,
+                                   .message = problem.text});
     }
     for (const auto& [service, warnings] : in_.objects.warnings()) {
         for (const auto& warning : warnings) {
@@ -382,12 +383,14 @@ metrics::Snapshot Views::metrics() const {
     }
     for (const auto& source : sources()) {
         for (const auto& problem : source.problems) {
-            ++out.problems[problem.object.substr(0, problem.object.find(' '))];
+            // What is no object at all has no kind.
+            const std::string kind = problem.object.substr(0, problem.object.find(' '));
+            ++out.problems[kind.empty() ? "document" : kind];
         }
     }
     out.pods = in_.pods.size();
-    out.services = in_.objects.store().count<model::Service>();
     for (const auto& use : in_.objects.tables().usage()) {
+        if (use.table == "services") out.services = use.used;
         if (use.table == "backends") out.backends = use.used;
     }
     out.flow_readers = in_.hub.subscribers();

@@ -98,7 +98,8 @@ Result<void> Tables::try_upsert(const ServicePortPlan& plan, Draft& draft) {
     }
     WEIR_CHECK(check_vips(plan, current));
     if (current == nullptr && service_pool_.in_use() + 1 >= capacities_.services) {
-        return fail(Errc::kExhausted, "the table of Service ports is full: {} of {}, 1 needed",
+        return fail(Errc::kExhausted,
+                    "the table of Service ports is full: {} of {}, 1 needed (see --max-services)",
                     service_pool_.in_use(), capacities_.services - 1);
     }
     const Placement placement = WEIR_TRY(place(plan, current, draft));
@@ -117,7 +118,8 @@ Result<void> Tables::check_vips(const ServicePortPlan& plan, const Port* current
         leaving = vips_.sole(difference(current->vips, plan.vips, false));
     }
     if (vips_.used() + need <= vips_.capacity() + leaving) return {};
-    return fail(Errc::kExhausted, "the table of Service addresses is full: {} of {}, {} needed",
+    return fail(Errc::kExhausted,
+                "the table of Service addresses is full: {} of {}, {} needed (see --max-services)",
                 vips_.used(), vips_.capacity(), need);
 }
 
@@ -147,7 +149,8 @@ Result<std::vector<uint32_t>> Tables::resolve(const std::vector<PlanBackend>& wa
             id = backends_.create(key, draft.first);
             if (id == 0) {
                 return fail(Errc::kExhausted,
-                            "the table of backends is full: {} of {}, {} needed in all",
+                            "the table of backends is full: {} of {}, {} needed in all (see "
+                            "--max-backends)",
                             backends_.used(), capacities_.backends - 1, wanted.size());
             }
             placement.created.push_back(id);

@@ -172,7 +172,7 @@ TEST_F(TablesTest, AFullTableOfVipsCountsWhatComesAndWhatGoes) {
     EXPECT_THAT(problems(),
                 testing::ElementsAre("shop/b:/TCP/IPv4 not programmed, its former state stays in "
                                      "force: the table of Service addresses is full: 4 of 4, 1 "
-                                     "needed; tried again when room is made"));
+                                     "needed (see --max-services); tried again when room is made"));
     auto moved = plan("a", 1, {1});
     moved.vips[1].key.port = htons(81);
     upsert({moved});

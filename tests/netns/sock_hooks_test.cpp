@@ -74,7 +74,7 @@ class SockHooksTest : public testing::Test {
 
     /// The text of `work` run by the client.
     std::string client(const std::function<std::string()>& work) const {
-        return in_child({.netns = &netns_, .cgroup = &cgroup_}, work);
+        return in_child({netns_.place().netns, cgroup_.path()}, work);
     }
 
     /// "one: hi via 10.96.0.10:80": who answered, and whom the client believes to talk to.
@@ -331,7 +331,7 @@ TEST_F(SockHooksTest, APodThatOptedOutIsLeftAlone) {
 
 TEST_F(SockHooksTest, AnUnknownNamespaceIsLeftAlone) {
     const NetNs other;
-    EXPECT_EQ(in_child({.netns = &other, .cgroup = &cgroup_},
+    EXPECT_EQ(in_child({other.place().netns, cgroup_.path()},
                        [] {
                            Fd sock = make_socket(AF_INET, SOCK_STREAM);
                            connect_to(sock, kVip4);
@@ -341,7 +341,7 @@ TEST_F(SockHooksTest, AnUnknownNamespaceIsLeftAlone) {
 }
 
 TEST_F(SockHooksTest, AProcessOutsideOfTheCgroupIsLeftAlone) {
-    EXPECT_EQ(in_child({.netns = &netns_},
+    EXPECT_EQ(in_child(netns_.place(),
                        [] {
                            Fd sock = make_socket(AF_INET, SOCK_STREAM);
                            connect_to(sock, kVip4);
@@ -352,7 +352,7 @@ TEST_F(SockHooksTest, AProcessOutsideOfTheCgroupIsLeftAlone) {
 
 TEST_F(SockHooksTest, AProcessBelowTheCgroupIsServed) {
     const Cgroup pod = Cgroup::below(cgroup_);
-    EXPECT_THAT(in_child({.netns = &netns_, .cgroup = &pod},
+    EXPECT_THAT(in_child({netns_.place().netns, pod.path()},
                          [] {
                              Fd sock = make_socket(AF_INET, SOCK_STREAM);
                              connect_to(sock, kVip4);
