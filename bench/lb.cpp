@@ -30,7 +30,7 @@ constexpr unsigned kEndpointsEach = 10;
 constexpr unsigned kLoads = 7;
 constexpr unsigned kChanges = 4'000;
 constexpr lb::Capacities kCapacities = {
-    .vips = 131072, .services = 65536, .slots = 524288, .backends = 262144};
+    .vips = 131072, .services = 65536, .slots = 524288, .backends = 262144, .ranges = 65536};
 constexpr double kAimLoadMs = 1000;
 constexpr double kAimChangeMs = 10;
 
@@ -78,6 +78,7 @@ datapath::Tables make_tables() {
             .services = make_array<decltype(Tables::services)>(kCapacities.services),
             .slots = make_array<decltype(Tables::slots)>(kCapacities.slots),
             .backends = make_array<decltype(Tables::backends)>(kCapacities.backends),
+            .ranges = make_hash<decltype(Tables::ranges)>(64, BPF_MAP_TYPE_LPM_TRIE),
             .socks = make_hash<decltype(Tables::socks)>(64, BPF_MAP_TYPE_LRU_HASH, 0),
             .endpoints = make_array<decltype(Tables::endpoints)>(1),
             .pods = make_hash<decltype(Tables::pods)>(1),

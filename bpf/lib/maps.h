@@ -142,6 +142,19 @@ struct {
 } weir_backends SEC(".maps");
 
 /*
+ * Service index and client prefix -> enum weir_range_verdict. Agent writes (an element is put
+ * before any address needs it); tc and socket hooks read for new flows to addresses with source
+ * ranges.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct weir_range_key);
+	__type(value, __u32);
+} weir_ranges SEC(".maps");
+
+/*
  * Socket cookie and backend -> the VIP it asked for. Written by the socket hooks; read by them and
  * by tc, once a flow. Lives until pushed out.
  */

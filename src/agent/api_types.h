@@ -317,6 +317,7 @@ struct Service {
     std::vector<std::string> external_ips;
     std::string internal_policy;
     std::string external_policy;
+    std::vector<std::string> source_ranges;
     uint64_t affinity_seconds = 0;
     std::vector<ServicePort> ports;
 
@@ -328,6 +329,10 @@ struct Service {
         add("external_ips", &Service::external_ips, "external and load-balancer addresses");
         add("internal_policy", &Service::internal_policy, "internalTrafficPolicy");
         add("external_policy", &Service::external_policy, "externalTrafficPolicy");
+        add("source_ranges", &Service::source_ranges,
+            "clients that its load-balancer addresses admit: prefixes, \"this host\", or "
+            "\"nobody\"; "
+            "empty: everybody");
         add("affinity_seconds", &Service::affinity_seconds, "ClientIP affinity, 0 for none");
         add("ports", &Service::ports, "ports, one for each family");
     }

@@ -61,6 +61,7 @@ datapath::TableSizes table_sizes(const Config& config) {
     sizes.services = config.max_services;
     sizes.slots = config.max_slots;
     sizes.backends = config.max_backends;
+    sizes.ranges = config.max_source_ranges;
     sizes.endpoints = config.max_pods + 1;
     sizes.pods = config.max_pods * 2;
     sizes.devices = config.max_pods * 2 + 256;
@@ -150,6 +151,7 @@ class Agent {
         WEIR_CHECK(host_->ensure_link());
         WEIR_CHECK(datapath_->load(WEIR_TRY(host_->program_config())));
         WEIR_CHECK(host_->write_tables(*datapath_));
+        objects_->set_host_addresses(host_addresses());
         WEIR_CHECK(objects_->start());
         WEIR_CHECK(bring_up_pods());
         const auto activation = WEIR_TRY(datapath_->activate(to_datapath(config_.socket_hooks)));
@@ -308,7 +310,20 @@ class Agent {
         if (auto result = host_->attach_devices(*datapath_); !result) {
             log::error("attaching to devices: {}", result.error().message());
         }
+        objects_->set_host_addresses(host_addresses());
         refresh_names();
+    }
+
+    /// What this host sends from: the addresses of its external devices.
+    std::vector<IpAddress> host_addresses() const {
+        std::vector<IpAddress> out;
+        for (const auto& device : host_->devices().current().devices) {
+            for (const weir_addr& abi : device.abi.addr) {
+                const IpAddress address(abi);
+                if (!address.is_unspecified()) out.push_back(address);
+            }
+        }
+        return out;
     }
 
     /// Puts back what others removed of ours.

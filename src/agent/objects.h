@@ -41,6 +41,9 @@ class Objects {
     /// Readable when on_readable() has something to do.
     [[nodiscard]] int fd() const { return files_.fd(); }
     Result<void> on_readable();
+    /// This host's own addresses, which count as the node's while its Node object names none:
+    /// source ranges that hold one admit the host. Before start(), and when they change.
+    void set_host_addresses(std::vector<IpAddress> addresses);
     /// Every few seconds: moves backends without a Service on (lb/backends.h).
     void age(std::chrono::steady_clock::time_point now);
 
@@ -68,6 +71,7 @@ class Objects {
     void commit(const model::LbTransaction& transaction);
     void resync();
     [[nodiscard]] lb::AddressUse use_of(const IpAddress& address) const;
+    [[nodiscard]] lb::NodeContext node_context() const;
 
     const Config& config_;
     const datapath::LbWriter& writer_;
@@ -76,6 +80,7 @@ class Objects {
     kube::Store& store_;
     std::unique_ptr<kube::EndpointController> controller_;
     kube::FileSource files_;
+    std::vector<IpAddress> host_addresses_;
     lb::Planner planner_;
     lb::Tables tables_;
     std::map<model::ObjectName, std::vector<std::string>> warnings_;

@@ -50,6 +50,13 @@ struct Apply {
         value.state = write.state;
         return store_state_word(write.id, value);
     }
+    Result<void> operator()(const RangePut& write) const {
+        return tables.ranges.put(write.key, write.verdict);
+    }
+    Result<void> operator()(const RangeErase& write) const {
+        WEIR_TRY(tables.ranges.erase(write.key));
+        return {};
+    }
 
   private:
     [[nodiscard]] Result<void> store_state_word(uint32_t id, const weir_backend& value) const {
@@ -88,7 +95,8 @@ Result<LbImage> LbWriter::read() const {
     return LbImage{.vips = WEIR_TRY(tables_->vips.all()),
                    .services = WEIR_TRY(copy_array(tables_->services)),
                    .slots = WEIR_TRY(copy_array(tables_->slots)),
-                   .backends = WEIR_TRY(copy_array(tables_->backends))};
+                   .backends = WEIR_TRY(copy_array(tables_->backends)),
+                   .ranges = WEIR_TRY(tables_->ranges.all())};
 }
 
 }  // namespace weir::datapath

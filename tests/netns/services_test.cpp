@@ -190,6 +190,74 @@ status:
     }
 }
 
+std::string restricted_yaml(const std::string& ranges) {
+    return fmt::format(R"(apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: shop}}
+spec:
+  type: LoadBalancer
+  clusterIPs: ["10.96.0.10", "fd00:10:96::10"]
+  ipFamilies: [IPv4, IPv6]
+  externalIPs: ["198.51.100.7", "2001:db8:7::7"]
+  selector: {{app: web}}
+  ports: [{{port: 80, targetPort: 8080, nodePort: 30080}}]
+  loadBalancerSourceRanges: [{}]
+status:
+  loadBalancer: {{ingress: [{{ip: 198.51.100.8}}, {{ip: "2001:db8:7::8"}}]}}
+)",
+                       ranges);
+}
+
+// loadBalancerSourceRanges hold for load-balancer addresses only, for pods and the node as for
+// anybody; who is not admitted hears nothing.
+TEST_P(Services, SourceRangesHoldForPodsTheHostAndOutsiders) {
+    node_.apply("web.yaml", restricted_yaml(R"("192.0.2.0/24", "2001:db8::/64")"));
+    run({"sh", "-c",
+         "ip -n outside route add 198.51.100.0/24 via 192.0.2.1; "
+         "ip -n outside -6 route add 2001:db8:7::/64 via 2001:db8::1"});
+    node_.run_server("web-1", "web");
+    auto& client = node_.run_client("client");
+    const auto lb = [](int family) {
+        return std::string(family == 4 ? "198.51.100.8" : "2001:db8:7::8");
+    };
+    const auto refused = [&](const Place& place, int family) {
+        const auto body = http(place, lb(family));
+        return body.starts_with("error") && body != "error: ECONNREFUSED";
+    };
+    for (const int family : {4, 6}) {
+        SCOPED_TRACE(family);
+        ASSERT_TRUE(answers(node_.outside(), lb(family)));
+        EXPECT_THAT(http(node_.host(), lb(family)), StartsWith("web-1 to "));
+        EXPECT_TRUE(refused(client.place, family)) << "pods are not in the ranges";
+        EXPECT_THAT(http(client.place, vip(family)), StartsWith("web-1"));
+        EXPECT_THAT(http(client.place, node_ip(family), 30080), StartsWith("web-1"));
+        EXPECT_THAT(http(client.place, family == 4 ? "198.51.100.7" : "2001:db8:7::7"),
+                    StartsWith("web-1"));
+    }
+    EXPECT_GT(node_.drops("source_range"), 0U);
+    EXPECT_THAT(node_.weir_ok({"service", "get", "web", "-n", "shop"}),
+                AllOf(HasSubstr("192.0.2.0/24"), HasSubstr("this host")));
+
+    // The other way round.
+    node_.apply("web.yaml", restricted_yaml(R"("10.244.0.0/16", "fd00:10:244::/48")"));
+    for (const int family : {4, 6}) {
+        SCOPED_TRACE(family);
+        ASSERT_TRUE(answers(client.place, lb(family)));
+        EXPECT_TRUE(refused(node_.outside(), family));
+        EXPECT_TRUE(refused(node_.host(), family));
+    }
+    // A new agent takes the table over as it is.
+    node_.stop_agent(9);
+    ASSERT_TRUE(node_.start_agent());
+    EXPECT_TRUE(refused(node_.outside(), 4));
+    EXPECT_THAT(http(client.place, lb(4)), StartsWith("web-1"));
+    node_.apply("web.yaml", restricted_yaml(""));
+    for (const int family : {4, 6}) {
+        EXPECT_TRUE(answers(node_.outside(), lb(family)));
+        EXPECT_TRUE(answers(node_.host(), lb(family)));
+    }
+}
+
 TEST_P(Services, APodReachesItselfThroughItsService) {
     node_.apply("web.yaml", Node::service_yaml("web", kVip4, kVip6));
     auto& server = node_.run_server("web-1", "web");
