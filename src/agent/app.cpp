@@ -260,8 +260,7 @@ class Agent {
             const auto begin = std::chrono::steady_clock::now();
             const auto reply = cni_->handle(path, body);
             const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-            metrics_->cni_request(path.substr(path.rfind('/') + 1), reply.status == 200 ? 0 : 1,
-                                  took);
+            metrics_->cni_request(path.substr(path.rfind('/') + 1), reply.code, took);
             api::Response response;
             response.status = reply.status;
             response.body = reply.body;
@@ -367,6 +366,10 @@ class Agent {
                 .programmed =
                     [this](std::chrono::duration<double> took) {
                         if (metrics_) metrics_->programmed(took);
+                    },
+                .network_programmed =
+                    [this](std::chrono::duration<double> took) {
+                        if (metrics_) metrics_->network_programmed(took);
                     }};
     }
 

@@ -109,7 +109,6 @@ Result<netlink::HostLinkState> Host::ensure_link() {
 Result<weir_config> Host::program_config() const {
     weir_config out{};
     out.flags = flags(config_);
-    out.hash_seed = std::random_device()();
     out.host_ifindex = link_index_;
     out.nodeport_min = config_.node_ports.first;
     out.nodeport_max = config_.node_ports.last;

@@ -112,11 +112,26 @@ void Objects::take(const kube::Delta& delta) {
             if (!delta.of(kube::Kind::kService).contains(name)) update_service(name, changes);
         }
     }
+    const auto triggers = new_triggers(delta.endpoints);
     if (!changes.upserts.empty() || !changes.removed.empty()) {
         commit(tables_.apply(std::move(changes)));
-        hooks_.programmed(std::chrono::steady_clock::now() - begin);
+        if (write_error_.empty()) {
+            hooks_.programmed(std::chrono::steady_clock::now() - begin);
+            const auto now = std::chrono::system_clock::now();
+            for (const auto trigger : triggers)
+                hooks_.network_programmed(now - trigger);
+        }
     }
     hooks_.changed(delta);
+}
+
+std::vector<TriggerTimes::Time> Objects::new_triggers(const kube::NameSet& services) {
+    std::vector<TriggerTimes::Time> out;
+    for (const auto& service : services) {
+        const auto of_service = triggers_.update(service, store_.slices_of(service));
+        out.insert(out.end(), of_service.begin(), of_service.end());
+    }
+    return out;
 }
 
 void Objects::update_service(const model::ObjectName& name, lb::Changes& changes) {

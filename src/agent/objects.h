@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agent/config.h"
+#include "agent/trigger_times.h"
 #include "datapath/lb_writer.h"
 #include "kube/endpoint_controller.h"
 #include "kube/file_source.h"
@@ -29,6 +30,9 @@ class Objects {
         std::function<void(const kube::Delta&)> changed;
         /// A batch of changes is in the kernel: how long it took from reading the objects.
         std::function<void(std::chrono::duration<double>)> programmed;
+        /// A change of a Service's endpoints is in the kernel: how long after the cluster noticed
+        /// it, where it says so.
+        std::function<void(std::chrono::duration<double>)> network_programmed;
     };
 
     /// Reads every source once; writes nothing yet. `writer` outlives this object.
@@ -68,6 +72,7 @@ class Objects {
     void take(const kube::Delta& delta);
     void update_service(const model::ObjectName& name, lb::Changes& changes);
     lb::Changes all_services();
+    [[nodiscard]] std::vector<TriggerTimes::Time> new_triggers(const kube::NameSet& services);
     void commit(const model::LbTransaction& transaction);
     void resync();
     [[nodiscard]] lb::AddressUse use_of(const IpAddress& address) const;
@@ -85,6 +90,7 @@ class Objects {
     lb::Tables tables_;
     std::map<model::ObjectName, std::vector<std::string>> warnings_;
     std::string write_error_;
+    TriggerTimes triggers_{std::chrono::system_clock::now()};
     bool started_ = false;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -99,7 +99,7 @@ TEST_F(DatapathTest, BanksAlternateAndTheOldOneIsEmptied) {
         WEIR_ASSERT_OK(reader);
         const auto config = reader->config();
         WEIR_ASSERT_OK(config);
-        EXPECT_EQ(config->hash_seed, static_cast<uint32_t>(mark));
+        EXPECT_EQ(config->host_ifindex, static_cast<uint32_t>(mark));
     }
 }
 
