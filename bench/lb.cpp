@@ -78,6 +78,7 @@ datapath::Tables make_tables() {
             .services = make_array<decltype(Tables::services)>(kCapacities.services),
             .slots = make_array<decltype(Tables::slots)>(kCapacities.slots),
             .backends = make_array<decltype(Tables::backends)>(kCapacities.backends),
+            .node_ports = make_array<decltype(Tables::node_ports)>(WEIR_NODE_PORT_WORDS),
             .ranges = make_hash<decltype(Tables::ranges)>(64, BPF_MAP_TYPE_LPM_TRIE),
             .socks = make_hash<decltype(Tables::socks)>(64, BPF_MAP_TYPE_LRU_HASH, 0),
             .endpoints = make_array<decltype(Tables::endpoints)>(1),

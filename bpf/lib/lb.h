@@ -61,13 +61,28 @@ static __always_inline bool vip_is_cluster_ip(const struct weir_addr *addr)
 	return bpf_map_lookup_elem(&weir_vips, &key);
 }
 
+/*
+ * May this number be a NodePort or hostPort? A Service may keep a NodePort from outside of the
+ * range, and a hostPort has any number.
+ */
+static __always_inline bool nodeport_number(__be16 port)
+{
+	__u16 number = bpf_ntohs(port);
+	__u32 word = number >> 6;
+	__u64 *bits;
+
+	if (number >= cfg.nodeport_min && number <= cfg.nodeport_max)
+		return true;
+	bits = bpf_map_lookup_elem(&weir_node_ports, &word);
+	return bits && *bits >> (number & 63) & 1;
+}
+
 /* May this address and port be a NodePort of this host? */
 static __always_inline bool nodeport_candidate(const struct weir_addr *addr, __be16 port)
 {
-	__u16 number = bpf_ntohs(port);
 	__u32 *flags;
 
-	if (number < cfg.nodeport_min || number > cfg.nodeport_max)
+	if (!nodeport_number(port))
 		return false;
 	flags = bpf_map_lookup_elem(&weir_node_addrs, addr);
 	return flags && (*flags & WEIR_NODE_ADDR_NODEPORT);

@@ -254,6 +254,7 @@ Result<Tables> make_tables(const GetMap& get, bool writable) {
         WEIR_TABLE(services, writable),
         WEIR_TABLE(slots, writable),
         WEIR_TABLE(backends, writable),
+        WEIR_TABLE(node_ports, writable),
         WEIR_TABLE(ranges),
         WEIR_TABLE(socks),
         WEIR_TABLE(endpoints, writable),

@@ -83,6 +83,7 @@ struct Tables {
     ArrayMap<weir_service> services;
     ArrayMap<weir_slot> slots;
     ArrayMap<weir_backend> backends;
+    ArrayMap<uint64_t> node_ports;
     LpmMap<weir_range_key, uint32_t> ranges;
     LruMap<weir_sock_key, weir_sock> socks;
     ArrayMap<weir_endpoint> endpoints;

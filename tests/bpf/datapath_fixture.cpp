@@ -411,6 +411,9 @@ void Datapath::reset() {
             remove(map(name), key.data());
         }
     }
+    for (uint32_t i = 0; i < WEIR_NODE_PORT_WORDS; i++) {
+        set("weir_node_ports", i, uint64_t{0});
+    }
     for (uint32_t i = 0; i < 8; i++) {
         set("weir_services", i, weir_service{});
         set("weir_endpoints", i, weir_endpoint{});

@@ -71,6 +71,7 @@ datapath::Tables tables_of(const weir_lb_lookup_bpf& skeleton) {
             .services = table<decltype(Tables::services)>(maps.weir_services),
             .slots = table<decltype(Tables::slots)>(maps.weir_slots),
             .backends = table<decltype(Tables::backends)>(maps.weir_backends),
+            .node_ports = table<decltype(Tables::node_ports)>(maps.weir_node_ports),
             .ranges = table<decltype(Tables::ranges)>(maps.weir_ranges),
             .socks = table<decltype(Tables::socks)>(maps.weir_socks),
             .endpoints = table<decltype(Tables::endpoints)>(maps.weir_endpoints),

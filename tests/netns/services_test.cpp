@@ -162,6 +162,28 @@ spec:
     }
 }
 
+// The range bounds what is given out, not what a Service may have.
+TEST_P(Services, NodePortOutsideOfTheRange) {
+    node_.apply("web.yaml", R"(apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec:
+  type: NodePort
+  clusterIPs: ["10.96.0.10", "fd00:10:96::10"]
+  ipFamilies: [IPv4, IPv6]
+  selector: {app: web}
+  ports: [{port: 80, targetPort: 8080, nodePort: 8088}]
+)");
+    node_.run_server("web-1", "web");
+    auto& client = node_.run_client("client");
+    for (const int family : {4, 6}) {
+        SCOPED_TRACE(family);
+        ASSERT_TRUE(answers(node_.outside(), node_ip(family), 8088));
+        EXPECT_THAT(http(client.place, node_ip(family), 8088), StartsWith("web-1"));
+        EXPECT_THAT(http(node_.host(), node_ip(family), 8088), StartsWith("web-1"));
+    }
+}
+
 TEST_P(Services, ExternalAndLoadBalancerAddresses) {
     node_.apply("web.yaml", R"(apiVersion: v1
 kind: Service
