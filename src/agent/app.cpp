@@ -19,6 +19,7 @@
 #include "agent/names.h"
 #include "agent/objects.h"
 #include "agent/pods.h"
+#include "agent/privileges.h"
 #include "agent/version.h"
 #include "agent/views.h"
 #include "common/log.h"
@@ -432,6 +433,16 @@ class Agent {
 }  // namespace
 
 Result<void> run_agent(Start start) {
+    // Before there are threads, which would keep what they were started with.
+    const auto privileges =
+        WEIR_TRY(drop_privileges(wanted_capabilities(!start.config.socket_group.empty())));
+    if (!privileges.missing.empty()) {
+        log::warn("this process lacks capabilities: {}; what needs them will fail",
+                  capability_names(privileges.missing));
+    }
+    if (!privileges.bounding_cleared) {
+        log::warn("the capability bounding set stays as it is: CAP_SETPCAP is missing");
+    }
     return Agent(std::move(start)).run();
 }
 

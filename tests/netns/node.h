@@ -45,6 +45,8 @@ class Node {
     /// Starts the agent and waits until it is ready; false (and the log printed) if it is not.
     bool start_agent(const std::vector<std::string>& more_flags = {});
     void stop_agent(int signal);
+    /// 0: there is none.
+    [[nodiscard]] pid_t agent_pid() const { return agent_ ? agent_->pid() : 0; }
     [[nodiscard]] bool agent_running() { return agent_ && agent_->running(); }
 
     /// Writes objects/<file>, replacing it whole.
