@@ -195,6 +195,7 @@ static __always_inline enum sock_verdict sock_not_admitted(struct bpf_sock_addr 
 
 	if (netns && netns->endpoint)
 		return SOCK_LEAVE;
+	bpf_set_retval(-EPERM);
 	sock_count(WEIR_COUNTER_SOCK_NOT_ADMITTED);
 	return SOCK_REFUSE;
 }

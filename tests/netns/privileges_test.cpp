@@ -36,8 +36,7 @@ TEST(Privileges, EveryThreadHasOnlyWhatItWorksWith) {
         allowed |= uint64_t{1} << capability;
     }
     size_t threads = 0;
-    const std::filesystem::path tasks =
-        "/proc/" + std::to_string(node.agent_pid()) + "/task";
+    const std::filesystem::path tasks = "/proc/" + std::to_string(node.agent_pid()) + "/task";
     for (const auto& task : std::filesystem::directory_iterator(tasks)) {
         SCOPED_TRACE(task.path());
         auto status = status_of(task.path());
@@ -65,9 +64,8 @@ TEST(Privileges, AreEnoughForAPodsLife) {
     node.stop_agent(15);
     ASSERT_TRUE(node.start_agent());
     node.stop_pod(server);
-    EXPECT_TRUE(eventually([&] {
-        return node.weir({"pod", "list", "-A"}).out.find("web-1") == std::string::npos;
-    }));
+    EXPECT_TRUE(eventually(
+        [&] { return node.weir({"pod", "list", "-A"}).out.find("web-1") == std::string::npos; }));
 }
 
 }  // namespace
