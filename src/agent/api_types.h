@@ -102,6 +102,7 @@ struct Datapath {
     std::string device_attach;
     std::string build;
     std::vector<std::string> devices;
+    std::vector<std::string> devices_left_alone;
     std::vector<Hook> hooks;
     std::vector<Map> maps;
     Sweep sweep;
@@ -112,6 +113,9 @@ struct Datapath {
         add("device_attach", &Datapath::device_attach, "how devices are hooked: tcx or clsact");
         add("build", &Datapath::build, "build of the programs that run");
         add("devices", &Datapath::devices, "external devices");
+        add("devices_left_alone", &Datapath::devices_left_alone,
+            "devices that lead somewhere and are not Weir's: pods that leave by them keep their "
+            "own address");
         add("hooks", &Datapath::hooks, "where programs are attached");
         add("maps", &Datapath::maps, "kernel maps");
         add("sweep", &Datapath::sweep, "expiry of tracked flows, which the kernel does itself");

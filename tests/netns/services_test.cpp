@@ -360,6 +360,77 @@ endpoints: [{{addresses: ["{}"], conditions: {{ready: true}}}}]
     EXPECT_TRUE(eventually([&] { return http(client.place, kVip4) == "error: ECONNREFUSED"; }));
 }
 
+TEST_P(Services, PodRangesOfTheNodeAreFollowed) {
+    const auto node = [](const std::string& v4, const std::string& v6) {
+        return fmt::format(R"(apiVersion: v1
+kind: Node
+metadata: {{name: node-1}}
+spec: {{podCIDR: {0}, podCIDRs: ["{0}", "{1}"]}}
+status: {{addresses: [{{type: InternalIP, address: 192.0.2.1}}]}}
+)",
+                           v4, v6);
+    };
+    node_.apply("web.yaml", Node::service_yaml("web", kVip4, kVip6));
+    auto& old = node_.run_server("web-1", "web");
+    ASSERT_THAT(old.v4, StartsWith("10.244.0."));
+    ASSERT_TRUE(answers(node_.host(), kVip4));
+    node_.apply("node.yaml", node("10.245.0.0/24", "fd00:10:245::/64"));
+    ASSERT_TRUE(eventually([&] {
+        return run({"ip", "addr", "show", "weir0"}).out.find("10.245.0.1/32") != std::string::npos;
+    }));
+    auto& fresh = node_.run_server("new-1", "new");
+    EXPECT_THAT(fresh.v4, StartsWith("10.245.0."));
+    EXPECT_THAT(fresh.v6, StartsWith("fd00:10:245:"));
+    for (const int family : {4, 6}) {
+        SCOPED_TRACE(family);
+        EXPECT_THAT(http(fresh.place, vip(family)), StartsWith("web-1"));
+        EXPECT_THAT(http(fresh.place, old.ip(family), 8080), StartsWith("web-1"));
+        EXPECT_THAT(http(old.place, fresh.ip(family), 8080), StartsWith("new-1"));
+        EXPECT_THAT(http(old.place, vip(family)), StartsWith("web-1")) << "itself";
+        EXPECT_THAT(http(node_.host(), vip(family)), StartsWith("web-1"));
+        for (const auto& place : {old.place, fresh.place}) {
+            EXPECT_EQ(http(place, outside_ip(family), 8080), "outside to " + node_ip(family));
+        }
+    }
+    const auto routes = [] {
+        return run({"sh", "-c",
+                    "ip route show type unreachable; ip -6 route show type unreachable"})
+            .out;
+    };
+    EXPECT_THAT(routes(), AllOf(HasSubstr("10.244.0.0/24"), HasSubstr("10.245.0.0/24")));
+    node_.stop_pod(old);
+    EXPECT_TRUE(eventually([&] { return routes().find("10.244.0.0/24") == std::string::npos; }));
+    EXPECT_THAT(routes(), AllOf(HasSubstr("10.245.0.0/24"), HasSubstr("fd00:10:245::/64")));
+    EXPECT_THAT(run({"ip", "addr", "show", "weir0"}).out, Not(HasSubstr("10.244.0.1/32")));
+}
+
+// An address that comes to the node answers NodePorts; one that goes does not.
+TEST_P(Services, AddressesOfTheNodeAreFollowed) {
+    node_.apply("web.yaml", R"(apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec:
+  type: NodePort
+  clusterIPs: ["10.96.0.10"]
+  selector: {app: web}
+  ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
+)");
+    node_.run_server("web-1", "web");
+    ASSERT_TRUE(answers(node_.outside(), "192.0.2.1", 30080));
+    run({"ip", "addr", "add", "192.0.2.77/24", "dev", "ext0"});
+    EXPECT_TRUE(answers(node_.outside(), "192.0.2.77", 30080));
+}
+
+// Weir leaves other engines' devices alone, and says so.
+TEST_P(Services, DevicesThatAreLeftAloneAreNamed) {
+    run({"sh", "-c",
+         "ip link add docker0 type bridge; ip addr add 172.17.0.1/16 dev docker0; "
+         "ip link set docker0 up"});
+    EXPECT_TRUE(eventually([&] {
+        return node_.weir_ok({"status", "-o", "json"}).find("docker0 (") != std::string::npos;
+    }));
+}
+
 TEST_P(Services, PodsThatLeaveAreMasqueraded) {
     auto& client = node_.run_client("client");
     for (const int family : {4, 6}) {
