@@ -404,7 +404,7 @@ status: {{addresses: [{{type: InternalIP, address: 192.0.2.1}}]}}
     EXPECT_THAT(run({"ip", "addr", "show", "weir0"}).out, Not(HasSubstr("10.244.0.1/32")));
 }
 
-// An address that comes to the node answers NodePorts; one that goes does not.
+// An address that comes to the node answers NodePorts.
 TEST_P(Services, AddressesOfTheNodeAreFollowed) {
     node_.apply("web.yaml", R"(apiVersion: v1
 kind: Service
