@@ -138,6 +138,20 @@ void add_range(Service& service, const IpPrefix& prefix, uint32_t verdict) {
              whole && address.is_unspecified() ? "this host" : prefix.to_string());
 }
 
+// What the restricted Services admit.
+void add_ranges(const std::vector<std::pair<weir_range_key, uint32_t>>& ranges,
+                const std::map<uint32_t, std::pair<Service*, size_t>>& by_index,
+                const std::set<Service*>& restricted) {
+    for (const auto& [key, verdict] : ranges) {
+        const auto found = by_index.find(key.service);
+        if (found == by_index.end() || !restricted.contains(found->second.first)) continue;
+        if (const auto prefix = prefix_of(key)) add_range(*found->second.first, *prefix, verdict);
+    }
+    for (Service* service : restricted) {
+        if (service->source_ranges.empty()) service->source_ranges = {"nobody"};
+    }
+}
+
 Service make_service(const PortName& name, const weir_service& value) {
     Service service;
     service.ns = name.ns;
@@ -268,16 +282,7 @@ Result<std::vector<Service>> TableView::services() const {
         add_vip(*service, port, key, vip.flags);
         if ((vip.flags & WEIR_VIP_SOURCE_RANGES) != 0) restricted.insert(service);
     }
-    for (const auto& [key, verdict] : WEIR_TRY(reader_.ranges())) {
-        const auto found = by_index.find(key.service);
-        if (found == by_index.end() || !restricted.contains(found->second.first)) continue;
-        if (const auto prefix = prefix_of(key)) {
-            add_range(*found->second.first, *prefix, verdict);
-        }
-    }
-    for (Service* service : restricted) {
-        if (service->source_ranges.empty()) service->source_ranges = {"nobody"};
-    }
+    add_ranges(WEIR_TRY(reader_.ranges()), by_index, restricted);
     std::vector<Service> services;
     for (auto& [name, service] : by_name)
         services.push_back(std::move(service));
