@@ -33,7 +33,7 @@ constexpr unsigned kEndpointsEach = 10;
 constexpr unsigned kLoads = 7;
 constexpr unsigned kChanges = 4'000;
 constexpr lb::Capacities kCapacities = {
-    .vips = 131072, .services = 65536, .slots = 524288, .backends = 262144};
+    .vips = 131072, .services = 65536, .slots = 524288, .backends = 262144, .ranges = 65536};
 constexpr double kAimLoadMs = 1000;
 constexpr double kAimChangeMs = 10;
 
@@ -81,6 +81,8 @@ datapath::Tables make_tables() {
             .services = make_array<decltype(Tables::services)>(kCapacities.services),
             .slots = make_array<decltype(Tables::slots)>(kCapacities.slots),
             .backends = make_array<decltype(Tables::backends)>(kCapacities.backends),
+            .node_ports = make_array<decltype(Tables::node_ports)>(WEIR_NODE_PORT_WORDS),
+            .ranges = make_hash<decltype(Tables::ranges)>(64, BPF_MAP_TYPE_LPM_TRIE),
             .socks = make_hash<decltype(Tables::socks)>(64, BPF_MAP_TYPE_LRU_HASH, 0),
             .endpoints = make_array<decltype(Tables::endpoints)>(1),
             .pods = make_hash<decltype(Tables::pods)>(1),

@@ -54,14 +54,11 @@ static __always_inline bool is_vip(const struct weir_ctx *ctx)
 /* Of what comes to an address of this host, what may be part of a flow of ours? */
 static __always_inline bool concerns_us(const struct weir_ctx *ctx)
 {
-	__u16 port = bpf_ntohs(ctx->t.dport);
-
 	if (ctx->icmp)
 		return ctx->icmp == CLASS_ECHO ? in_snat_range(ctx->t.dport) : false;
 	if (!has_ports(ctx))
 		return true;
-	return (port >= cfg.nodeport_min && port <= cfg.nodeport_max) ||
-	       in_snat_range(ctx->t.dport) || is_vip(ctx);
+	return nodeport_number(ctx->t.dport) || in_snat_range(ctx->t.dport) || is_vip(ctx);
 }
 
 /* Not ours, unless it lies about where it comes from. */

@@ -5,8 +5,6 @@
 #include <set>
 #include <thread>
 
-#include <grp.h>
-
 #include <boost/json/value.hpp>
 
 #include "agent/api_server.h"
@@ -20,6 +18,8 @@
 #include "agent/names.h"
 #include "agent/objects.h"
 #include "agent/pods.h"
+#include "agent/privileges.h"
+#include "agent/settings.h"
 #include "agent/version.h"
 #include "agent/views.h"
 #include "common/log.h"
@@ -38,67 +38,10 @@ using namespace std::chrono_literals;
 
 /// Flow events handled before the loop looks at other work.
 constexpr size_t kEventBudget = 512;
+/// Between two looks at all devices and pods' links.
+constexpr auto kLookAround = 60s;
 /// Requests of runtimes handled at the same time. Wiring waits for one kernel lock anyway.
 constexpr unsigned kCniThreads = 4;
-
-datapath::SocketHooks to_datapath(SocketHooks hooks) {
-    switch (hooks) {
-        case SocketHooks::kAll:
-            return datapath::SocketHooks::kAll;
-        case SocketHooks::kHost:
-            return datapath::SocketHooks::kHost;
-        case SocketHooks::kOff:
-            return datapath::SocketHooks::kOff;
-    }
-    return datapath::SocketHooks::kOff;
-}
-
-datapath::TableSizes table_sizes(const Config& config) {
-    datapath::TableSizes sizes;
-    // A shard may be fuller than the mean: half as much again.
-    sizes.ct_per_shard = config.max_connections / WEIR_CT_SHARDS * 3 / 2;
-    sizes.half_open = config.max_new_connections;
-    sizes.vips = config.max_services * 2;
-    sizes.services = config.max_services;
-    sizes.slots = config.max_slots;
-    sizes.backends = config.max_backends;
-    sizes.endpoints = config.max_pods + 1;
-    sizes.pods = config.max_pods * 2;
-    sizes.devices = config.max_pods * 2 + 256;
-    sizes.netns = config.max_pods * 2;
-    return sizes;
-}
-
-Result<std::optional<gid_t>> find_group(const std::string& name) {
-    if (name.empty()) return std::nullopt;
-    const ::group* const found = ::getgrnam(name.c_str());
-    if (found == nullptr) {
-        return fail(Errc::kNotFound, "socket-group: no group \"{}\" on this host", name);
-    }
-    return found->gr_gid;
-}
-
-/// The BPF file system: the configured one, or the usual place.
-fs::path bpffs_of(const Config& config) {
-    return config.bpffs.empty() ? fs::path("/sys/fs/bpf") : config.bpffs;
-}
-
-Result<std::pair<IpAddress, uint16_t>> parse_listener(const std::string& text) {
-    const size_t colon = text.rfind(':');
-    if (colon == std::string::npos) {
-        return fail(Errc::kInvalid, "metrics-address \"{}\" is not ADDRESS:PORT", text);
-    }
-    std::string host = text.substr(0, colon);
-    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-    unsigned long port = 0;
-    try {
-        port = std::stoul(text.substr(colon + 1));
-    } catch (const std::exception&) {
-        port = 65536;
-    }
-    if (port > 65535) return fail(Errc::kInvalid, "metrics-address \"{}\": bad port", text);
-    return std::pair(WEIR_TRY(IpAddress::parse(host)), static_cast<uint16_t>(port));
-}
 
 /// Everything the agent is made of, in the order in which it comes up. Members are destroyed in
 /// reverse: the server and the workers end before what they use.
@@ -151,6 +94,7 @@ class Agent {
         WEIR_CHECK(host_->ensure_link());
         WEIR_CHECK(datapath_->load(WEIR_TRY(host_->program_config())));
         WEIR_CHECK(host_->write_tables(*datapath_));
+        objects_->set_host_addresses(host_addresses());
         WEIR_CHECK(objects_->start());
         WEIR_CHECK(bring_up_pods());
         const auto activation = WEIR_TRY(datapath_->activate(to_datapath(config_.socket_hooks)));
@@ -307,7 +251,11 @@ class Agent {
         });
         loop_.watch(cni_->queue_fd(), [this] { workers_.run([this] { cni_->drain_queue(); }); });
         loop_.every(100ms, [this] { mend(); });
-        loop_.every(2s, [this] { objects_->age(std::chrono::steady_clock::now()); });
+        loop_.every(2s, [this] {
+            objects_->age(std::chrono::steady_clock::now());
+            follow_pod_ranges();
+        });
+        loop_.every(kLookAround, [this] { look_around(); });
         loop_.every(1s, [this] { save_names(); });
     }
 
@@ -317,7 +265,24 @@ class Agent {
             log::error("following devices: {}", changed.error().message());
             return;
         }
-        if (!*changed) return;
+        if (*changed) devices_changed();
+    }
+
+    /// Notifications can be lost without a word, by a bug of ours or the kernel's: an occasional
+    /// look at everything.
+    void look_around() {
+        const auto changed = host_->devices().refresh();
+        if (!changed) {
+            log::error("looking at devices: {}", changed.error().message());
+        } else if (*changed) {
+            log::warn("devices or addresses had changed without notice");
+            devices_changed();
+        }
+        pods_->with_watcher(
+            [](netlink::Watcher& watcher) { watcher.mark_all(std::chrono::steady_clock::now()); });
+    }
+
+    void devices_changed() {
         pods_->set_mtu(host_->pod_mtu());
         pods_->with_watcher(
             [this](netlink::Watcher& watcher) { watcher.set_host(host_->link_spec()); });
@@ -327,7 +292,20 @@ class Agent {
         if (auto result = host_->attach_devices(*datapath_); !result) {
             log::error("attaching to devices: {}", result.error().message());
         }
+        objects_->set_host_addresses(host_addresses());
         refresh_names();
+    }
+
+    /// What this host sends from: the addresses of its external devices.
+    std::vector<IpAddress> host_addresses() const {
+        std::vector<IpAddress> out;
+        for (const auto& device : host_->devices().current().devices) {
+            for (const weir_addr& abi : device.abi.addr) {
+                const IpAddress address(abi);
+                if (!address.is_unspecified()) out.push_back(address);
+            }
+        }
+        return out;
     }
 
     /// Puts back what others removed of ours.
@@ -345,16 +323,18 @@ class Agent {
         if (report->host && report->host->created) replace_programs();
     }
 
+    /// Programs with the configuration as it is now.
+    Result<void> reload() {
+        WEIR_CHECK(host_->ensure_link());
+        WEIR_CHECK(datapath_->load(WEIR_TRY(host_->program_config())));
+        WEIR_CHECK(host_->write_tables(*datapath_));
+        WEIR_CHECK(datapath_->activate(to_datapath(config_.socket_hooks)));
+        return host_->attach_devices(*datapath_);
+    }
+
     /// weir0 was made anew: its index is part of the programs' configuration.
     void replace_programs() {
-        auto attempt = [this]() -> Result<void> {
-            WEIR_CHECK(host_->ensure_link());
-            WEIR_CHECK(datapath_->load(WEIR_TRY(host_->program_config())));
-            WEIR_CHECK(host_->write_tables(*datapath_));
-            WEIR_CHECK(datapath_->activate(to_datapath(config_.socket_hooks)));
-            return host_->attach_devices(*datapath_);
-        };
-        if (auto result = attempt(); !result) {
+        if (auto result = reload(); !result) {
             log::error("weir0 was removed by somebody and could not be served again: {}",
                        result.error().message());
         }
@@ -371,12 +351,66 @@ class Agent {
                 .programmed =
                     [this](std::chrono::duration<double> took) {
                         if (metrics_) metrics_->programmed(took);
+                    },
+                .network_programmed =
+                    [this](std::chrono::duration<double> took) {
+                        if (metrics_) metrics_->network_programmed(took);
                     }};
     }
 
     void node_changed() {
-        if (objects_->pod_ranges() == pod_ranges_) return;
-        log::warn("the pod ranges of this node changed; they are taken up when the agent restarts");
+        follow_pod_ranges();
+        if (host_->devices().set_node_addresses(objects_->node_addresses())) devices_changed();
+    }
+
+    /// The node's pod ranges and, behind them, those it had that pods still have addresses of.
+    std::vector<IpPrefix> wanted_pod_ranges() const {
+        std::vector<IpPrefix> wanted = objects_->pod_ranges();
+        if (wanted == pod_ranges_) return wanted;
+        const auto records = ipam_->list();
+        const auto in_use = [&](const IpPrefix& range) {
+            return std::ranges::any_of(records, [&](const ipam::Record& record) {
+                return std::ranges::any_of(record.addresses, [&](const IpAddress& address) {
+                    return range.contains(address);
+                });
+            });
+        };
+        for (const IpPrefix& range : pod_ranges_) {
+            if (std::ranges::find(wanted, range) == wanted.end() && in_use(range)) {
+                wanted.push_back(range);
+            }
+        }
+        return wanted;
+    }
+
+    /// Tried again with the next tick if it fails.
+    void follow_pod_ranges() {
+        const auto wanted = wanted_pod_ranges();
+        if (wanted == pod_ranges_) return;
+        if (const auto changed = change_pod_ranges(wanted); !changed) {
+            host_->set_pod_ranges(pod_ranges_);
+            const auto& message = changed.error().message();
+            if (message != std::exchange(range_trouble_, message)) {
+                log::error("the pod ranges of this node changed and cannot be taken up: {}",
+                           message);
+            }
+            return;
+        }
+        range_trouble_.clear();
+        pod_ranges_ = wanted;
+        for (const IpPrefix& range : wanted)
+            log::info("pod range: {}", range.to_string());
+    }
+
+    Result<void> change_pod_ranges(const std::vector<IpPrefix>& wanted) {
+        WEIR_CHECK(ipam_->set_ranges(objects_->pod_ranges()));
+        const auto before = host_->routers();
+        host_->set_pod_ranges(wanted);
+        pods_->with_watcher(
+            [this](netlink::Watcher& watcher) { watcher.set_host(host_->link_spec()); });
+        if (host_->routers() != before) return reload();
+        WEIR_CHECK(host_->ensure_link());
+        return host_->write_tables(*datapath_);
     }
 
     void refresh_names() {
@@ -415,6 +449,7 @@ class Agent {
     std::unique_ptr<datapath::Datapath> datapath_;
     std::unique_ptr<Objects> objects_;
     std::vector<IpPrefix> pod_ranges_;
+    std::string range_trouble_;  ///< told already
     std::unique_ptr<Host> host_;
     std::unique_ptr<netlink::NetNsThread> threads_;
     std::optional<netlink::PodLinks> links_;
@@ -439,6 +474,16 @@ class Agent {
 }  // namespace
 
 Result<void> run_agent(Start start) {
+    // Before there are threads, which would keep what they were started with.
+    const auto privileges =
+        WEIR_TRY(drop_privileges(wanted_capabilities(!start.config.socket_group.empty())));
+    if (!privileges.missing.empty()) {
+        log::warn("this process lacks capabilities: {}; what needs them will fail",
+                  capability_names(privileges.missing));
+    }
+    if (!privileges.bounding_cleared) {
+        log::warn("the capability bounding set stays as it is: CAP_SETPCAP is missing");
+    }
     return Agent(std::move(start)).run();
 }
 

@@ -242,6 +242,9 @@ api::Datapath Views::datapath() const {
         out.hooks.push_back({"dev_in", device.name, out.device_attach, true});
         out.hooks.push_back({"dev_out", device.name, out.device_attach, true});
     }
+    for (const auto& device : in_.host.devices().current().foreign) {
+        out.devices_left_alone.push_back(fmt::format("{} ({})", device.name, device.why));
+    }
     out.hooks.push_back({"dev_out", "weir0", out.device_attach, true});
     out.hooks.push_back({"pod_from", "pods", "clsact", true});
     out.hooks.push_back({"pod_to", "pods", "clsact", true});

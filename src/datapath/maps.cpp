@@ -32,13 +32,21 @@ bool is_sharded(std::string_view name) {
 /// The configured capacity of a map; 0: leave it.
 uint32_t configured_size(std::string_view name, const TableSizes& sizes) {
     const std::pair<std::string_view, uint32_t> table[] = {
-        {"weir_half4", sizes.half_open},     {"weir_half6", sizes.half_open},
-        {"weir_frags", sizes.frags},         {"weir_vips", sizes.vips},
-        {"weir_services", sizes.services},   {"weir_slots", sizes.slots},
-        {"weir_backends", sizes.backends},   {"weir_socks", sizes.socks},
-        {"weir_endpoints", sizes.endpoints}, {"weir_pods", sizes.pods},
-        {"weir_devices", sizes.devices},     {"weir_node_addrs", sizes.node_addrs},
-        {"weir_netns", sizes.netns},         {"weir_cidrs", sizes.cidrs},
+        {"weir_half4", sizes.half_open},
+        {"weir_half6", sizes.half_open},
+        {"weir_frags", sizes.frags},
+        {"weir_vips", sizes.vips},
+        {"weir_services", sizes.services},
+        {"weir_slots", sizes.slots},
+        {"weir_backends", sizes.backends},
+        {"weir_socks", sizes.socks},
+        {"weir_ranges", sizes.ranges},
+        {"weir_endpoints", sizes.endpoints},
+        {"weir_pods", sizes.pods},
+        {"weir_devices", sizes.devices},
+        {"weir_node_addrs", sizes.node_addrs},
+        {"weir_netns", sizes.netns},
+        {"weir_cidrs", sizes.cidrs},
         {"weir_events", sizes.event_bytes},
     };
     for (const auto& [known, size] : table) {
@@ -246,6 +254,8 @@ Result<Tables> make_tables(const GetMap& get, bool writable) {
         WEIR_TABLE(services, writable),
         WEIR_TABLE(slots, writable),
         WEIR_TABLE(backends, writable),
+        WEIR_TABLE(node_ports, writable),
+        WEIR_TABLE(ranges),
         WEIR_TABLE(socks),
         WEIR_TABLE(endpoints, writable),
         WEIR_TABLE(pods),

@@ -29,6 +29,7 @@ struct TableSizes {
     uint32_t services = 0;
     uint32_t slots = 0;
     uint32_t backends = 0;
+    uint32_t ranges = 0;
     uint32_t socks = 0;
     uint32_t endpoints = 0;
     uint32_t pods = 0;
@@ -82,6 +83,8 @@ struct Tables {
     ArrayMap<weir_service> services;
     ArrayMap<weir_slot> slots;
     ArrayMap<weir_backend> backends;
+    ArrayMap<uint64_t> node_ports;
+    LpmMap<weir_range_key, uint32_t> ranges;
     LruMap<weir_sock_key, weir_sock> socks;
     ArrayMap<weir_endpoint> endpoints;
     HashMap<weir_addr, weir_pod_ref> pods;

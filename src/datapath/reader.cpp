@@ -129,6 +129,10 @@ Result<std::vector<std::pair<weir_vip_key, weir_vip>>> Reader::vips() const {
     return tables_.vips.all();
 }
 
+Result<std::vector<std::pair<weir_range_key, uint32_t>>> Reader::ranges() const {
+    return tables_.ranges.all();
+}
+
 Result<std::vector<IndexedService>> Reader::services() const {
     return elements_in_use<IndexedService>(tables_.services);
 }

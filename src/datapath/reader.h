@@ -80,6 +80,7 @@ class Reader {
     /// Calls `visit` for every entry that has not expired, until it returns false.
     [[nodiscard]] Result<void> flows(const std::function<bool(const TrackedFlow&)>& visit) const;
     [[nodiscard]] Result<std::vector<std::pair<weir_vip_key, weir_vip>>> vips() const;
+    [[nodiscard]] Result<std::vector<std::pair<weir_range_key, uint32_t>>> ranges() const;
     [[nodiscard]] Result<std::vector<IndexedService>> services() const;
     /// The backends of one scope's extent of a Service, by id, as the slots say.
     [[nodiscard]] Result<std::vector<uint32_t>> backends_of(const weir_service& service,

@@ -66,7 +66,8 @@ std::vector<PlanBackend> select(std::span<const MergedEndpoint> endpoints, Wante
 NodeContext node_context(const model::Node& node) {
     const auto zone = node.meta.labels.find("topology.kubernetes.io/zone");
     return {.name = node.meta.name.name,
-            .zone = zone != node.meta.labels.end() ? zone->second : model::Text()};
+            .zone = zone != node.meta.labels.end() ? zone->second : model::Text(),
+            .addresses = {node.internal_ips.begin(), node.internal_ips.end()}};
 }
 
 Categories categorize(std::span<const MergedEndpoint> endpoints, const NodeContext& node,

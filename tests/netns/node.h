@@ -66,6 +66,8 @@ class Node {
     void launch_agent(const std::vector<std::string>& more_flags = {}, Build build = Build::kThis);
     bool wait_ready();
     void stop_agent(int signal);
+    /// 0: there is none.
+    [[nodiscard]] pid_t agent_pid() const { return agent_ ? agent_->pid() : 0; }
     [[nodiscard]] bool agent_running() { return agent_ && agent_->running(); }
     [[nodiscard]] Process& agent() { return *agent_; }
 

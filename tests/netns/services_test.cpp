@@ -8,8 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "netns/node.h"
-#include "support/exercises.h"
+#include "netns/services_fixture.h"
 
 namespace weir::test {
 namespace {
@@ -18,42 +17,6 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 using testing::UnorderedElementsAre;
-
-constexpr const char* kVip4 = "10.96.0.10";
-constexpr const char* kVip6 = "fd00:10:96::10";
-const std::string& vip(int family) {
-    static const std::string four = kVip4;
-    static const std::string six = kVip6;
-    return family == 4 ? four : six;
-}
-class Services : public testing::TestWithParam<const char*> {
-  protected:
-    Services() : node_({.socket_hooks = GetParam()}) {}
-
-    void SetUp() override { ASSERT_TRUE(node_.start_agent()); }
-
-    std::string http(const Place& place, const std::string& address, uint16_t port = 80) {
-        return in_child(place, [&] { return http_get(address, port); });
-    }
-    /// Which servers answer 40 requests; every answer must come from a client that looks like
-    /// `seen`.
-    std::set<std::string> servers(const Place& place, const std::string& address, uint16_t port,
-                                  const std::string& seen) {
-        std::set<std::string> names;
-        for (int i = 0; i < 40; ++i) {
-            const auto body = http(place, address, port);
-            EXPECT_THAT(body, HasSubstr(" to " + seen)) << "from " << address << ":" << port;
-            names.insert(body.substr(0, body.find(' ')));
-        }
-        return names;
-    }
-    /// Services take effect at once, but not in the same instant as the file is written.
-    bool answers(const Place& place, const std::string& address, uint16_t port = 80) {
-        return eventually([&] { return !http(place, address, port).starts_with("error"); });
-    }
-
-    Node node_;
-};
 
 INSTANTIATE_TEST_SUITE_P(SocketHooks, Services, testing::Values("all", "host", "off"),
                          [](const auto& mode) { return std::string(mode.param); });
@@ -139,6 +102,28 @@ TEST_P(Services, NodePortFromOutsidePodsAndHost) {
             EXPECT_THAT(in_child(place, [&] { return udp_ask(node_ip(family), 30080); }),
                         StartsWith(joined(node_ip(family), 30080) + " web-"));
         }
+    }
+}
+
+// The range bounds what is given out, not what a Service may have.
+TEST_P(Services, NodePortOutsideOfTheRange) {
+    node_.apply("web.yaml", R"(apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec:
+  type: NodePort
+  clusterIPs: ["10.96.0.10", "fd00:10:96::10"]
+  ipFamilies: [IPv4, IPv6]
+  selector: {app: web}
+  ports: [{port: 80, targetPort: 8080, nodePort: 8088}]
+)");
+    node_.run_server("web-1", "web");
+    auto& client = node_.run_client("client");
+    for (const int family : {4, 6}) {
+        SCOPED_TRACE(family);
+        ASSERT_TRUE(answers(node_.outside(), node_ip(family), 8088));
+        EXPECT_THAT(http(client.place, node_ip(family), 8088), StartsWith("web-1"));
+        EXPECT_THAT(http(node_.host(), node_ip(family), 8088), StartsWith("web-1"));
     }
 }
 
