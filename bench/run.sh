@@ -15,6 +15,7 @@ usage: ./dev bench [--short | --long] [--json FILE] [KIND...]        all kinds b
 
   net      requests, connections and streams: pods against a veth pair, routing, kube-proxy's rules
   lb       Services: a full load and one endpoint's change, against one map write
+  prog     a packet in the BPF programs: against an empty program, beside one lookup in a hash
   kube     files to objects: decoding, memory, from a file's rename to the change
   agent    memory, start and idle processor time at 5,000 Services and 50,000 endpoints
 
@@ -42,13 +43,13 @@ while [ $# -gt 0 ]; do
         json=$2
         shift
         ;;
-    net | lb | kube | agent) kinds+=("$1") ;;
+    net | lb | prog | kube | agent) kinds+=("$1") ;;
     -*) die "no option \"$1\"" ;;
     *) die "no kind \"$1\"" ;;
     esac
     shift
 done
-[ ${#kinds[@]} -gt 0 ] || kinds=(lb kube agent net)
+[ ${#kinds[@]} -gt 0 ] || kinds=(lb prog kube agent net)
 [ "$(id -u)" = 0 ] || die "namespaces and programs need root"
 if [ -n "$json" ]; then : >"$json"; fi
 
@@ -59,12 +60,14 @@ show() {
     "$@" | "$here/lib/report.py" --title "$title" ${json:+--json "$json"}
 }
 
+declare -A rounds=([short]=3 [normal]=9 [long]=25)
 declare -A idle=([short]=20 [normal]=30 [long]=120)
 echo "bench: $(uname -r), $(nproc) processors, load $(cut -d' ' -f1-3 /proc/loadavg), length: $length"
 for kind in "${kinds[@]}"; do
     case "$kind" in
     net) show "Packets" "$here/net/run.py" --build "$build" --length "$length" ;;
     lb) "$build/bench/bench_lb" ;;
+    prog) "$build/bench/bench_prog" --rounds "${rounds[$length]}" ;;
     kube) "$build/bench/bench_kube" ;;
     agent) show "The agent at 5,000 Services" "$here/agent/run.py" --build "$build" --idle "${idle[$length]}" ;;
     esac

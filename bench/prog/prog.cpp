@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+/// What a packet costs in Weir's programs: real objects, loaded by the real loader, run by
+/// BPF_PROG_RUN on packets of 131,072 different flows, with 10k Services and 100k endpoints in the
+/// tables. Beside it, in the same harness and the same run: an empty program, whose cost is
+/// subtracted, and one with a single lookup in a hash of 131,072 elements.
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include <linux/pkt_cls.h>
+#include <sched.h>
+
+#include "prog/harness.h"
+#include "prog/node.h"
+#include "prog/scenario.h"
+
+namespace weir::bench {
+namespace {
+
+constexpr uint32_t kPiece = 4096;   // packets a system call: their events fit the ring buffer
+constexpr uint32_t kChunk = 16384;  // flows opened before they are cleared away again
+constexpr uint32_t kSamples = 64;   // packets looked at, a scenario and family
+
+template <typename T>
+T must(Result<T> result) {
+    if (!result) {
+        fmt::print(stderr, "bench_prog: {}\n", result.error().message());
+        std::exit(1);
+    }
+    if constexpr (!std::is_void_v<T>) return std::move(*result);
+}
+
+struct Row {
+    Scenario scenario;
+    Family family;
+    std::vector<double> over_empty, hash_over_empty, empty;
+    std::vector<double> instructions;
+};
+
+class Bench {
+  public:
+    Bench() : node_(must(Node::make())), harness_(must(Harness::make())) {}
+
+    void add(std::string name, double aim, Family family, Scenario scenario, bool opens) {
+        scenario.name = std::move(name);
+        scenario.aim_ns = aim;
+        scenario.opens = opens;
+        rows_.push_back({.scenario = std::move(scenario), .family = family});
+    }
+    void prepare();
+    void round();
+    [[nodiscard]] Node& node() { return *node_; }
+    [[nodiscard]] const std::vector<Row>& rows() const { return rows_; }
+
+  private:
+    enum class Target : uint8_t { kEmpty, kHash, kProgram };
+    Cost pass(const Row& row, Target target, int program);
+    void check_chunk(const Row& row, uint32_t count);
+    void sample(const Row& row);
+    [[nodiscard]] unsigned ifindex(const Row& row) const {
+        return row.scenario.kind == Scenario::Kind::kNodePort ? node_->external() : node_->veth();
+    }
+
+    std::unique_ptr<Node> node_;
+    Harness harness_;
+    std::vector<Row> rows_;
+    Node::Flows standing_;
+    Node::Counts counts_;
+};
+
+[[noreturn]] void wrong(const Row& row, const std::string& what) {
+    must<void>(fail(Errc::kInternal, "{}, IPv{}: {}", row.scenario.name,
+                    static_cast<int>(row.family), what));
+    std::abort();
+}
+
+/// The flows that exist, and one look at what the programs do with packets.
+void Bench::prepare() {
+    for (const Row& row : rows_) {
+        if (!row.scenario.opens) must(establish(*node_, harness_, row.scenario));
+    }
+    standing_ = must(node_->count_flows());
+    for (const Row& row : rows_)
+        sample(row);
+    counts_ = must(node_->counts());
+}
+
+void Bench::sample(const Row& row) {
+    const Fd stub = must(node_->stub(row.scenario.hook()));
+    harness_.set_frames(row.scenario.frames, row.scenario.senders);
+    must(harness_.aim_at(stub.get()));
+    for (uint32_t i = 0; i < kSamples; ++i) {
+        const uint32_t index = i * (BENCH_FRAMES / kSamples);
+        const auto one = must(harness_.run_one(index, ifindex(row)));
+        if (auto what = row.scenario.wrong(row.scenario.frames[index], one); !what.empty()) {
+            wrong(row, what);
+        }
+    }
+    must(node_->clear_half());
+}
+
+/// Every packet did what it had to: nothing dropped, and as many flows as packets, or none.
+void Bench::check_chunk(const Row& row, uint32_t count) {
+    const Node::Counts now = must(node_->counts());
+    const uint64_t opened = row.scenario.opens ? count : 0;
+    if (now.drops != counts_.drops) wrong(row, fmt::format("{} drops", now.drops - counts_.drops));
+    if (now.created - counts_.created != opened) {
+        wrong(row, fmt::format("{} flows of {}", now.created - counts_.created, opened));
+    }
+    if (now.lost_events != counts_.lost_events || now.new_events - counts_.new_events != opened) {
+        wrong(row, fmt::format("{} events of {}, {} lost", now.new_events - counts_.new_events,
+                               opened, now.lost_events - counts_.lost_events));
+    }
+    counts_ = now;
+    if (!row.scenario.opens) return;
+    const size_t entries = must(node_->clear_half());
+    if (entries != opened * row.scenario.entries_a_flow()) {
+        wrong(row, fmt::format("{} entries of {} flows", entries, opened));
+    }
+}
+
+Cost Bench::pass(const Row& row, Target target, int program) {
+    Cost total;
+    must(target == Target::kEmpty  ? harness_.aim_at_nothing()
+         : target == Target::kHash ? harness_.aim_at_one_hash()
+                                   : harness_.aim_at(program));
+    for (uint32_t first = 0; first < BENCH_FRAMES; first += kPiece) {
+        const int verdict = must(harness_.run(first, kPiece, ifindex(row), total));
+        node_->drain();
+        if (target != Target::kProgram) continue;
+        if (verdict != TC_ACT_REDIRECT) wrong(row, fmt::format("verdict {}", verdict));
+        if ((first + kPiece) % kChunk == 0) check_chunk(row, kChunk);
+    }
+    total.ns /= BENCH_FRAMES;
+    if (total.instructions) *total.instructions /= BENCH_FRAMES;
+    return total;
+}
+
+void Bench::round() {
+    for (Row& row : rows_) {
+        const Fd stub = must(node_->stub(row.scenario.hook()));
+        harness_.set_frames(row.scenario.frames, row.scenario.senders);
+        const Cost empty = pass(row, Target::kEmpty, 0);
+        const Cost hash = pass(row, Target::kHash, 0);
+        // Once a tick a flow is refreshed: that is not what is measured.
+        if (!row.scenario.opens) pass(row, Target::kProgram, stub.get());
+        const Cost program = pass(row, Target::kProgram, stub.get());
+        row.empty.push_back(empty.ns);
+        row.over_empty.push_back(program.ns - empty.ns);
+        row.hash_over_empty.push_back(hash.ns - empty.ns);
+        if (program.instructions && empty.instructions) {
+            row.instructions.push_back(*program.instructions - *empty.instructions);
+        }
+    }
+    if (must(node_->count_flows()) != standing_) {
+        must<void>(fail(Errc::kInternal, "established flows came or went"));
+    }
+}
+
+double quantile(std::vector<double> values, double q) {
+    std::ranges::sort(values);
+    return values[std::min(values.size() - 1, static_cast<size_t>(q * double(values.size())))];
+}
+
+void print_text(const std::vector<Row>& rows, const Node::Flows& standing, unsigned rounds) {
+    fmt::print(
+        "{} flows a row and round, {} rounds; {} Services, {} endpoints, {} established "
+        "entries\nns a packet over an empty program in the same harness\n\n",
+        BENCH_FRAMES, rounds, kServices, kServices * kEndpointsEach, standing.established);
+    fmt::print("{:<44} {:>7} {:>15} {:>6}  {:>8} {:>9} {:>13}\n", "", "median", "min..p90", "aim",
+               "empty", "one hash", "instructions");
+    for (const Row& row : rows) {
+        const double median = quantile(row.over_empty, 0.5);
+        fmt::print("{:<39} IPv{} {:>7.0f} {:>15} {:>6}  {:>8.0f} {:>9.0f} {:>13}\n",
+                   row.scenario.name, static_cast<int>(row.family), median,
+                   fmt::format("{:.0f}..{:.0f}", quantile(row.over_empty, 0),
+                               quantile(row.over_empty, 0.9)),
+                   row.scenario.aim_ns > 0 ? fmt::format("{:.0f}", row.scenario.aim_ns) : "",
+                   quantile(row.empty, 0.5), quantile(row.hash_over_empty, 0.5),
+                   row.instructions.empty()
+                       ? "no counter"
+                       : fmt::format("{:.0f}", quantile(row.instructions, 0.5)));
+    }
+}
+
+void print_json(const std::vector<Row>& rows, unsigned rounds) {
+    fmt::print("{{\"benchmark\": \"prog\", \"flows\": {}, \"rounds\": {}, \"rows\": [",
+               BENCH_FRAMES, rounds);
+    for (size_t i = 0; i < rows.size(); ++i) {
+        const Row& row = rows[i];
+        fmt::print(
+            "{}{{\"what\": \"{}\", \"family\": {}, \"aim_ns\": {:.0f}, \"p50_ns\": {:.1f}, "
+            "\"min_ns\": {:.1f}, \"p90_ns\": {:.1f}, \"empty_ns\": {:.1f}, "
+            "\"one_hash_ns\": {:.1f}, \"instructions\": {}}}",
+            i == 0 ? "" : ", ", row.scenario.name, static_cast<int>(row.family),
+            row.scenario.aim_ns, quantile(row.over_empty, 0.5), quantile(row.over_empty, 0),
+            quantile(row.over_empty, 0.9), quantile(row.empty, 0.5),
+            quantile(row.hash_over_empty, 0.5),
+            row.instructions.empty() ? "null"
+                                     : fmt::format("{:.0f}", quantile(row.instructions, 0.5)));
+    }
+    fmt::print("]}}\n");
+}
+
+/// On one CPU: a move would show as cold caches.
+void pin_to_this_cpu() {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(static_cast<size_t>(::sched_getcpu()), &set);
+    (void)::sched_setaffinity(0, sizeof set, &set);
+}
+
+int run(unsigned rounds, bool json) {
+    pin_to_this_cpu();
+    Bench bench;
+    for (const Family family : kFamilies) {
+        const Node& node = bench.node();
+        bench.add("established, pod to pod", 150, family, plain(node, family, test::kAck, 10000),
+                  false);
+        bench.add("established, pod to Service", 150, family,
+                  service(node, family, test::kAck, 10000), false);
+        bench.add("new flow, pod to pod", 400, family, plain(node, family, test::kSyn, 20000),
+                  true);
+        bench.add("new flow, pod to Service", 500, family, service(node, family, test::kSyn, 20000),
+                  true);
+        bench.add("new flow, outside to NodePort", 500, family,
+                  node_port(node, family, test::kSyn, 20000), true);
+    }
+    bench.prepare();
+    for (unsigned i = 0; i < rounds; ++i)
+        bench.round();
+    if (json) {
+        print_json(bench.rows(), rounds);
+    } else {
+        print_text(bench.rows(), must(bench.node().count_flows()), rounds);
+    }
+    return 0;
+}
+
+}  // namespace
+}  // namespace weir::bench
+
+int main(int argc, char** argv) {
+    unsigned rounds = 9;
+    bool json = false;
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view argument = argv[i];
+        if (argument == "--json") {
+            json = true;
+        } else if (argument == "--rounds" && i + 1 < argc) {
+            rounds = static_cast<unsigned>(std::max(1, std::atoi(argv[++i])));
+        } else {
+            fmt::print(stderr, "usage: bench_prog [--rounds N] [--json]\n");
+            return 2;
+        }
+    }
+    return weir::bench::run(rounds, json);
+}
