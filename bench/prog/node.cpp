@@ -260,29 +260,42 @@ Result<Node::Counts> Node::counts() {
 
 namespace {
 
-using VisitMap = std::function<Result<void>(Family, const datapath::RawMap&)>;
+const datapath::RawMap& half_open(const datapath::Datapath& datapath, Family family) {
+    return *datapath.maps().find(family == Family::kIpv4 ? "weir_half4" : "weir_half6");
+}
 
-Result<void> for_each_shard(const datapath::MapSet& maps, const VisitMap& visit) {
+}  // namespace
+
+Result<void> Node::for_each_half(const Visit& visit) const {
     for (const Family family : kFamilies) {
-        const auto& outer = *maps.find(family == Family::kIpv4 ? "weir_ct4" : "weir_ct6");
-        for (uint32_t shard = 0; shard < WEIR_CT_SHARDS; ++shard) {
-            uint32_t id = 0;
-            WEIR_TRY(outer.find(&shard, &id));
-            const int fd = bpf_map_get_fd_by_id(id);
-            if (fd < 0) return fail_errno(-fd, "open shard {}", shard);
-            const auto inner = WEIR_TRY(datapath::RawMap::from(Fd(fd)));
-            WEIR_CHECK(visit(family, inner));
-        }
+        WEIR_CHECK(half_open(*datapath_, family).for_each([&](const void* key, const void* value) {
+            weir_ct entry;
+            std::memcpy(&entry, value, sizeof entry);
+            visit(family, key, entry);
+            return true;
+        }));
     }
     return {};
 }
 
-Result<void> for_each_half_map(const datapath::MapSet& maps, const VisitMap& visit) {
-    WEIR_CHECK(visit(Family::kIpv4, *maps.find("weir_half4")));
-    return visit(Family::kIpv6, *maps.find("weir_half6"));
+Result<size_t> Node::count_established() const {
+    size_t count = 0;
+    for (const char* name : {"weir_ct4", "weir_ct6"}) {
+        const auto& outer = *datapath_->maps().find(name);
+        for (uint32_t shard = 0; shard < WEIR_CT_SHARDS; ++shard) {
+            uint32_t id = 0;
+            WEIR_TRY(outer.find(&shard, &id));
+            const int fd = bpf_map_get_fd_by_id(id);
+            if (fd < 0) return fail_errno(-fd, "open shard {} of {}", shard, name);
+            const auto inner = WEIR_TRY(datapath::RawMap::from(Fd(fd)));
+            count += WEIR_TRY(inner.count());
+        }
+    }
+    return count;
 }
 
-Result<size_t> clear(const datapath::RawMap& map) {
+Result<size_t> Node::clear_half(Family family) const {
+    const datapath::RawMap& map = half_open(*datapath_, family);
     std::vector<std::byte> keys;
     const size_t size = map.info().key_size;
     WEIR_CHECK(map.for_each([&](const void* key, const void*) {
@@ -292,54 +305,6 @@ Result<size_t> clear(const datapath::RawMap& map) {
     }));
     WEIR_CHECK(map.erase_batch(keys.data(), keys.size() / size));
     return keys.size() / size;
-}
-
-}  // namespace
-
-Result<void> Node::for_each_half(const Visit& visit) const {
-    return for_each_half_map(datapath_->maps(), [&](Family family, const datapath::RawMap& map) {
-        return map.for_each([&](const void* key, const void* value) {
-            weir_ct entry;
-            std::memcpy(&entry, value, sizeof entry);
-            visit(family, key, entry);
-            return true;
-        });
-    });
-}
-
-Result<Node::Flows> Node::count_flows() const {
-    Flows flows;
-    WEIR_CHECK(for_each_half_map(datapath_->maps(),
-                                 [&](Family, const datapath::RawMap& map) -> Result<void> {
-                                     flows.half += WEIR_TRY(map.count());
-                                     return {};
-                                 }));
-    WEIR_CHECK(
-        for_each_shard(datapath_->maps(), [&](Family, const datapath::RawMap& map) -> Result<void> {
-            flows.established += WEIR_TRY(map.count());
-            return {};
-        }));
-    return flows;
-}
-
-Result<size_t> Node::clear_half() const {
-    size_t count = 0;
-    WEIR_CHECK(for_each_half_map(datapath_->maps(),
-                                 [&](Family, const datapath::RawMap& map) -> Result<void> {
-                                     count += WEIR_TRY(clear(map));
-                                     return {};
-                                 }));
-    return count;
-}
-
-Result<Node::Flows> Node::clear_flows() const {
-    Flows flows{.half = WEIR_TRY(clear_half())};
-    WEIR_CHECK(
-        for_each_shard(datapath_->maps(), [&](Family, const datapath::RawMap& map) -> Result<void> {
-            flows.established += WEIR_TRY(clear(map));
-            return {};
-        }));
-    return flows;
 }
 
 }  // namespace weir::bench

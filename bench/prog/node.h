@@ -56,15 +56,10 @@ class Node {
     using Visit = std::function<void(Family, const void* key, const weir_ct& entry)>;
     /// Visits all half-open flows.
     [[nodiscard]] Result<void> for_each_half(const Visit& visit) const;
-    struct Flows {
-        size_t half = 0, established = 0;
-        bool operator==(const Flows&) const = default;
-    };
-    /// Deletes all flows and says how many there were.
-    [[nodiscard]] Result<Flows> clear_flows() const;
-    [[nodiscard]] Result<Flows> count_flows() const;
-    /// As clear_flows(), half-open ones only.
-    [[nodiscard]] Result<size_t> clear_half() const;
+    /// Entries of established flows.
+    [[nodiscard]] Result<size_t> count_established() const;
+    /// Deletes a family's half-open flows and says how many entries there were.
+    [[nodiscard]] Result<size_t> clear_half(Family family) const;
 
   private:
     Node() = default;

@@ -143,6 +143,16 @@ Scenario node_port(const Node& node, Family family, uint8_t tcp_flags, uint16_t 
     return scenario;
 }
 
+Scenario few(Scenario scenario) {
+    scenario.frames.resize(size_t{kFewFlows} * 64);
+    scenario.senders.resize(scenario.frames.size());
+    for (size_t i = kFewFlows; i < scenario.frames.size(); ++i) {
+        scenario.frames[i] = scenario.frames[i % kFewFlows];
+        scenario.senders[i] = scenario.senders[i % kFewFlows];
+    }
+    return scenario;
+}
+
 Result<void> establish(Node& node, Harness& harness, const Scenario& scenario) {
     const Fd first_hook = WEIR_TRY(node.stub(scenario.hook()));
     const Fd answer_hook = WEIR_TRY(node.stub("pod_from"));
@@ -166,6 +176,7 @@ Result<void> establish(Node& node, Harness& harness, const Scenario& scenario) {
             senders.push_back(entry.endpoint[1]);
         }));
         harness.set_frames(answers, senders);
+        if (answers.empty()) continue;
         WEIR_CHECK(harness.aim_at(answer_hook.get()));
         WEIR_CHECK(run_all(node, harness, node.veth(), static_cast<uint32_t>(answers.size())));
     }

@@ -17,8 +17,9 @@ struct Scenario {
 
     std::string name;
     Kind kind = Kind::kPlain;
-    bool opens = false;  ///< every packet is the first of its flow
-    double aim_ns = 0;   ///< over an empty program
+    /// Every packet is the first of its flow, and so many are half open at a time; 0: none is.
+    uint32_t half_open = 0;
+    double aim_ns = 0;  ///< over an empty program
     std::vector<test::Frame> frames;
     std::vector<uint32_t> senders;  ///< by frame: endpoint id, 0: from outside
 
@@ -34,6 +35,9 @@ struct Scenario {
 Scenario plain(const Node& node, Family family, uint8_t tcp_flags, uint16_t first_port);
 Scenario service(const Node& node, Family family, uint8_t tcp_flags, uint16_t first_port);
 Scenario node_port(const Node& node, Family family, uint8_t tcp_flags, uint16_t first_port);
+/// Packets of the first flows only, again and again: what is left when caches hold them.
+inline constexpr uint32_t kFewFlows = 256;
+Scenario few(Scenario scenario);
 
 /// Lets the flows of these packets begin and be answered, so that all are established.
 Result<void> establish(Node& node, Harness& harness, const Scenario& scenario);
