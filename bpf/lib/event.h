@@ -164,4 +164,16 @@ static __always_inline int finish(struct __sk_buff *skb, struct weir_ctx *ctx, _
 	return drop(ctx, STAGE_MISSING);
 }
 
+#define PROGRAM(name, hook, context, body)                                                         \
+	SEC("tc") int name(struct __sk_buff *skb)                                                  \
+	{                                                                                          \
+		struct weir_ctx *ctx = context();                                                  \
+                                                                                                   \
+		return ctx ? finish(skb, ctx, hook, body(skb, ctx)) : TC_ACT_SHOT;                 \
+	}
+
+/* The program on a hook, and what it jumps to: `body` returns a TC action or STAGE(). */
+#define ENTRY_PROGRAM(name, hook, body) PROGRAM(name, hook, entry_context, body)
+#define STAGE_PROGRAM(name, hook, body) PROGRAM(name, hook, stage_context, body)
+
 #endif
