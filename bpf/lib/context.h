@@ -114,6 +114,20 @@ enum weir_answer {
 	ANSWER_TOO_BIG = 2,	/* fragmentation needed, packet too big */
 };
 
+/*
+ * `data` plus an offset kept in memory, where the verifier forgets its bounds. Bounds it again,
+ * where the compiler, who knows better, cannot take that away.
+ */
+static __always_inline void *packet_at(void *data, __u32 offset)
+{
+#ifdef __bpf__
+	asm volatile("%0 &= 0x3ff" : "+r"(offset));
+#else /* compiled for the host by tests */
+	offset &= 0x3ff;
+#endif
+	return data + offset;
+}
+
 static __always_inline __u32 tick_now(void)
 {
 	return bpf_ktime_get_coarse_ns() >> WEIR_TICK_SHIFT;
