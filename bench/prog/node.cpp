@@ -264,6 +264,19 @@ const datapath::RawMap& half_open(const datapath::Datapath& datapath, Family fam
     return *datapath.maps().find(family == Family::kIpv4 ? "weir_half4" : "weir_half6");
 }
 
+/// Deletes all elements; says how many there were.
+Result<size_t> clear(const datapath::RawMap& map) {
+    std::vector<std::byte> keys;
+    const size_t size = map.info().key_size;
+    WEIR_CHECK(map.for_each([&](const void* key, const void*) {
+        const auto* bytes = static_cast<const std::byte*>(key);
+        keys.insert(keys.end(), bytes, bytes + size);
+        return true;
+    }));
+    WEIR_CHECK(map.erase_batch(keys.data(), keys.size() / size));
+    return keys.size() / size;
+}
+
 }  // namespace
 
 Result<void> Node::for_each_half(const Visit& visit) const {
@@ -278,8 +291,7 @@ Result<void> Node::for_each_half(const Visit& visit) const {
     return {};
 }
 
-Result<size_t> Node::count_established() const {
-    size_t count = 0;
+Result<void> Node::for_each_shard(const VisitShard& visit) const {
     for (const char* name : {"weir_ct4", "weir_ct6"}) {
         const auto& outer = *datapath_->maps().find(name);
         for (uint32_t shard = 0; shard < WEIR_CT_SHARDS; ++shard) {
@@ -288,23 +300,30 @@ Result<size_t> Node::count_established() const {
             const int fd = bpf_map_get_fd_by_id(id);
             if (fd < 0) return fail_errno(-fd, "open shard {} of {}", shard, name);
             const auto inner = WEIR_TRY(datapath::RawMap::from(Fd(fd)));
-            count += WEIR_TRY(inner.count());
+            WEIR_CHECK(visit(inner));
         }
     }
+    return {};
+}
+
+Result<size_t> Node::count_established() const {
+    size_t count = 0;
+    WEIR_CHECK(for_each_shard([&](const datapath::RawMap& map) -> Result<void> {
+        count += WEIR_TRY(map.count());
+        return {};
+    }));
     return count;
 }
 
+Result<void> Node::clear_established() const {
+    return for_each_shard([](const datapath::RawMap& map) -> Result<void> {
+        WEIR_TRY(clear(map));
+        return {};
+    });
+}
+
 Result<size_t> Node::clear_half(Family family) const {
-    const datapath::RawMap& map = half_open(*datapath_, family);
-    std::vector<std::byte> keys;
-    const size_t size = map.info().key_size;
-    WEIR_CHECK(map.for_each([&](const void* key, const void*) {
-        const auto* bytes = static_cast<const std::byte*>(key);
-        keys.insert(keys.end(), bytes, bytes + size);
-        return true;
-    }));
-    WEIR_CHECK(map.erase_batch(keys.data(), keys.size() / size));
-    return keys.size() / size;
+    return clear(half_open(*datapath_, family));
 }
 
 }  // namespace weir::bench

@@ -58,6 +58,8 @@ class Node {
     [[nodiscard]] Result<void> for_each_half(const Visit& visit) const;
     /// Entries of established flows.
     [[nodiscard]] Result<size_t> count_established() const;
+    /// Deletes them.
+    [[nodiscard]] Result<void> clear_established() const;
     /// Deletes a family's half-open flows and says how many entries there were.
     [[nodiscard]] Result<size_t> clear_half(Family family) const;
 
@@ -66,6 +68,8 @@ class Node {
     Result<void> make_namespaces();
     Result<void> fill_host_tables();
     Result<void> fill_services();
+    using VisitShard = std::function<Result<void>(const datapath::RawMap&)>;
+    [[nodiscard]] Result<void> for_each_shard(const VisitShard& visit) const;
 
     std::filesystem::path bpffs_;
     std::unique_ptr<datapath::Datapath> datapath_;

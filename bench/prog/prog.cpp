@@ -37,30 +37,30 @@ struct Row {
     Family family;
     std::vector<double> over_empty, hash_over_empty, empty;
     std::vector<double> instructions;
+    size_t standing = 0;  // established entries meanwhile
 };
 
 class Bench {
   public:
-    Bench() : node_(must(Node::make())), harness_(must(Harness::make())) {}
+    /// Rows whose names lack `only` are left out.
+    explicit Bench(std::string_view only)
+        : only_(only), node_(must(Node::make())), harness_(must(Harness::make())) {}
 
     void add(std::string name, double aim, Family family, Scenario scenario, uint32_t half_open) {
+        if (name.find(only_) == std::string::npos) return;
         scenario.name = std::move(name);
         scenario.aim_ns = aim;
         scenario.half_open = half_open;
         rows_.push_back({.scenario = std::move(scenario), .family = family});
     }
-    /// Drops the rows whose names lack `part`.
-    void keep(std::string_view part) {
-        std::erase_if(rows_, [&](const Row& row) {
-            return row.scenario.name.find(part) == std::string::npos;
-        });
-    }
-    void prepare();
-    void round();
+    /// Measures the rows added since the last call, with the flows of theirs that exist.
+    void measure(unsigned rounds);
     [[nodiscard]] Node& node() { return *node_; }
     [[nodiscard]] const std::vector<Row>& rows() const { return rows_; }
 
   private:
+    void prepare();
+    void round(Row& row);
     enum class Target : uint8_t { kEmpty, kHash, kProgram };
     Cost pass(const Row& row, Target target, int program);
     void check_pass(const Row& row);
@@ -70,9 +70,11 @@ class Bench {
         return row.scenario.kind == Scenario::Kind::kNodePort ? node_->external() : node_->veth();
     }
 
+    std::string_view only_;
     std::unique_ptr<Node> node_;
     Harness harness_;
     std::vector<Row> rows_;
+    size_t first_ = 0;  // of the rows added last
     size_t standing_ = 0;
     Node::Counts counts_;
 };
@@ -85,12 +87,14 @@ class Bench {
 
 /// The flows that exist, and one look at what the programs do with packets.
 void Bench::prepare() {
-    for (const Row& row : rows_) {
-        if (row.scenario.half_open == 0) must(establish(*node_, harness_, row.scenario));
+    for (size_t i = first_; i < rows_.size(); ++i) {
+        if (rows_[i].scenario.half_open == 0) must(establish(*node_, harness_, rows_[i].scenario));
     }
     standing_ = must(node_->count_established());
-    for (const Row& row : rows_)
-        sample(row);
+    for (size_t i = first_; i < rows_.size(); ++i) {
+        sample(rows_[i]);
+        rows_[i].standing = standing_;
+    }
     counts_ = must(node_->counts());
 }
 
@@ -151,25 +155,33 @@ Cost Bench::pass(const Row& row, Target target, int program) {
     return total;
 }
 
-void Bench::round() {
-    for (Row& row : rows_) {
-        const Fd stub = must(node_->stub(row.scenario.hook()));
-        harness_.set_frames(row.scenario.frames, row.scenario.senders);
-        const Cost empty = pass(row, Target::kEmpty, 0);
-        const Cost hash = pass(row, Target::kHash, 0);
-        // Once a tick a flow is refreshed: that is not what is measured.
-        if (row.scenario.half_open == 0) pass(row, Target::kProgram, stub.get());
-        const Cost program = pass(row, Target::kProgram, stub.get());
-        row.empty.push_back(empty.ns);
-        row.over_empty.push_back(program.ns - empty.ns);
-        row.hash_over_empty.push_back(hash.ns - empty.ns);
-        if (program.instructions && empty.instructions) {
-            row.instructions.push_back(*program.instructions - *empty.instructions);
-        }
+void Bench::round(Row& row) {
+    const Fd stub = must(node_->stub(row.scenario.hook()));
+    harness_.set_frames(row.scenario.frames, row.scenario.senders);
+    const Cost empty = pass(row, Target::kEmpty, 0);
+    const Cost hash = pass(row, Target::kHash, 0);
+    // Once a tick a flow is refreshed: that is not what is measured.
+    if (row.scenario.half_open == 0) pass(row, Target::kProgram, stub.get());
+    const Cost program = pass(row, Target::kProgram, stub.get());
+    row.empty.push_back(empty.ns);
+    row.over_empty.push_back(program.ns - empty.ns);
+    row.hash_over_empty.push_back(hash.ns - empty.ns);
+    if (program.instructions && empty.instructions) {
+        row.instructions.push_back(*program.instructions - *empty.instructions);
+    }
+}
+
+void Bench::measure(unsigned rounds) {
+    prepare();
+    for (unsigned i = 0; i < rounds; ++i) {
+        for (size_t row = first_; row < rows_.size(); ++row)
+            round(rows_[row]);
     }
     if (must(node_->count_established()) != standing_) {
         must<void>(fail(Errc::kInternal, "established flows came or went"));
     }
+    must(node_->clear_established());
+    first_ = rows_.size();
 }
 
 double quantile(std::vector<double> values, double q) {
@@ -177,21 +189,20 @@ double quantile(std::vector<double> values, double q) {
     return values[std::min(values.size() - 1, static_cast<size_t>(q * double(values.size())))];
 }
 
-void print_text(const std::vector<Row>& rows, size_t standing, unsigned rounds) {
+void print_text(const std::vector<Row>& rows, unsigned rounds) {
     fmt::print(
-        "{} flows a row and round, {} rounds; {} Services, {} endpoints, {} established "
-        "entries\nns a packet over an empty program in the same harness\n\n",
-        BENCH_FRAMES, rounds, kServices, kServices * kEndpointsEach, standing);
-    fmt::print("{:<44} {:>7} {:>15} {:>6}  {:>8} {:>9} {:>13}\n", "", "median", "min..p90", "aim",
-               "empty", "one hash", "instructions");
+        "{} flows a row and round (warm: {}), {} rounds; {} Services, {} endpoints\n"
+        "ns a packet over an empty program in the same harness\n\n",
+        BENCH_FRAMES, kFewFlows, rounds, kServices, kServices * kEndpointsEach);
+    fmt::print("{:<44} {:>7} {:>15} {:>6}  {:>8} {:>9} {:>12} {:>13}\n", "", "median", "min..p90",
+               "aim", "empty", "one hash", "established", "instructions");
     for (const Row& row : rows) {
-        const double median = quantile(row.over_empty, 0.5);
-        fmt::print("{:<39} IPv{} {:>7.0f} {:>15} {:>6}  {:>8.0f} {:>9.0f} {:>13}\n",
-                   row.scenario.name, static_cast<int>(row.family), median,
+        fmt::print("{:<39} IPv{} {:>7.0f} {:>15} {:>6}  {:>8.0f} {:>9.0f} {:>12} {:>13}\n",
+                   row.scenario.name, static_cast<int>(row.family), quantile(row.over_empty, 0.5),
                    fmt::format("{:.0f}..{:.0f}", quantile(row.over_empty, 0),
                                quantile(row.over_empty, 0.9)),
                    row.scenario.aim_ns > 0 ? fmt::format("{:.0f}", row.scenario.aim_ns) : "",
-                   quantile(row.empty, 0.5), quantile(row.hash_over_empty, 0.5),
+                   quantile(row.empty, 0.5), quantile(row.hash_over_empty, 0.5), row.standing,
                    row.instructions.empty()
                        ? "no counter"
                        : fmt::format("{:.0f}", quantile(row.instructions, 0.5)));
@@ -231,40 +242,44 @@ struct Options {
     std::string_view only;
 };
 
+/// Plain flows and Service flows one after the other: each among some 100k that exist.
+void add_plain(Bench& bench, Family family) {
+    const auto flows = [&](uint8_t flags, uint16_t port) {
+        return plain(bench.node(), family, flags, port);
+    };
+    bench.add("established, pod to pod", 150, family, flows(test::kAck, 10000), 0);
+    bench.add("new flow, pod to pod", 400, family, flows(test::kSyn, 20000), kOpen);
+    bench.add("warm: established, pod to pod", 0, family, few(flows(test::kAck, 9000)), 0);
+    bench.add("warm: new flow, pod to pod", 0, family, few(flows(test::kSyn, 19000)), kFewFlows);
+}
+
+void add_services(Bench& bench, Family family) {
+    const auto flows = [&](auto make, uint8_t flags, uint16_t port) {
+        return make(bench.node(), family, flags, port);
+    };
+    bench.add("established, pod to Service", 150, family, flows(service, test::kAck, 10000), 0);
+    bench.add("new flow, pod to Service", 500, family, flows(service, test::kSyn, 20000), kOpen);
+    bench.add("new flow, outside to NodePort", 500, family, flows(node_port, test::kSyn, 20000),
+              kOpen);
+    bench.add("warm: established, pod to Service", 0, family, few(flows(service, test::kAck, 9000)),
+              0);
+    bench.add("warm: new flow, pod to Service", 0, family, few(flows(service, test::kSyn, 19000)),
+              kFewFlows);
+    bench.add("warm: new flow, outside to NodePort", 0, family,
+              few(flows(node_port, test::kSyn, 19000)), kFewFlows);
+}
+
 int run(const Options& options) {
     pin_to_this_cpu();
-    Bench bench;
+    Bench bench(options.only);
     for (const Family family : kFamilies) {
-        const auto flows = [&](auto make, uint8_t flags, uint16_t port) {
-            return make(bench.node(), family, flags, port);
-        };
-        bench.add("established, pod to pod", 150, family, flows(plain, test::kAck, 10000), 0);
-        bench.add("established, pod to Service", 150, family, flows(service, test::kAck, 10000), 0);
-        bench.add("new flow, pod to pod", 400, family, flows(plain, test::kSyn, 20000), kOpen);
-        bench.add("new flow, pod to Service", 500, family, flows(service, test::kSyn, 20000),
-                  kOpen);
-        bench.add("new flow, outside to NodePort", 500, family, flows(node_port, test::kSyn, 20000),
-                  kOpen);
-        bench.add("warm: established, pod to pod", 0, family, few(flows(plain, test::kAck, 9000)),
-                  0);
-        bench.add("warm: established, pod to Service", 0, family,
-                  few(flows(service, test::kAck, 9000)), 0);
-        bench.add("warm: new flow, pod to pod", 0, family, few(flows(plain, test::kSyn, 19000)),
-                  kFewFlows);
-        bench.add("warm: new flow, pod to Service", 0, family,
-                  few(flows(service, test::kSyn, 19000)), kFewFlows);
-        bench.add("warm: new flow, outside to NodePort", 0, family,
-                  few(flows(node_port, test::kSyn, 19000)), kFewFlows);
+        for (const auto add : {add_plain, add_services}) {
+            add(bench, family);
+            bench.measure(options.rounds);
+        }
     }
-    bench.keep(options.only);
-    bench.prepare();
-    for (unsigned i = 0; i < options.rounds; ++i)
-        bench.round();
-    if (options.json) {
-        print_json(bench.rows(), options.rounds);
-    } else {
-        print_text(bench.rows(), must(bench.node().count_established()), options.rounds);
-    }
+    options.json ? print_json(bench.rows(), options.rounds)
+                 : print_text(bench.rows(), options.rounds);
     return 0;
 }
 
