@@ -160,8 +160,8 @@ Result<void> establish(Node& node, Harness& harness, const Scenario& scenario) {
         scenario.kind == Scenario::Kind::kNodePort ? node.external() : node.veth();
     for (size_t first = 0; first < scenario.frames.size(); first += kChunk) {
         const size_t count = std::min<size_t>(kChunk, scenario.frames.size() - first);
-        auto frames =
-            std::vector(scenario.frames.begin() + first, scenario.frames.begin() + first + count);
+        const auto chunk = std::span(scenario.frames).subspan(first, count);
+        std::vector<test::Frame> frames(chunk.begin(), chunk.end());
         for (test::Frame& frame : frames)
             frame.tcp_flags = test::kSyn;
         harness.set_frames(frames, std::span(scenario.senders).subspan(first, count));

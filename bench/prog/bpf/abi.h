@@ -9,6 +9,8 @@
 #define BENCH_ETH_LEN 14
 #define BENCH_L3_LEN  60 /* IPv6 and TCP headers; of IPv4, 20 bytes are payload */
 
+/* C names, as in all that the kernel's side includes. NOLINTBEGIN(readability-identifier-naming) */
+
 /* One packet from its network header on, and whose it is: one cache line. */
 struct bench_frame {
 	__u8 l3[BENCH_L3_LEN];
@@ -27,5 +29,7 @@ struct bench_key {
 	__u32 number;
 	__u32 rest[3];
 };
+
+/* NOLINTEND(readability-identifier-naming) */
 
 #endif
