@@ -12,7 +12,6 @@
 #include <net/if.h>
 #include <sched.h>
 #include <sys/mount.h>
-#include <unistd.h>
 
 #include "datapath/embedded.h"
 #include "datapath/host_tables.h"
@@ -23,6 +22,7 @@
 namespace weir::bench {
 namespace {
 
+constexpr const char* kBpffs = "/mnt";
 constexpr uint32_t kBackendCapacity = 262144;
 constexpr unsigned kFirstPodDevice = 10'000;  // devices of pods but the first: numbers only
 
@@ -120,13 +120,7 @@ void Node::FreeRing::operator()(ring_buffer* ring) const {
     ring_buffer__free(ring);
 }
 
-Node::~Node() {
-    ring_.reset();
-    datapath_.reset();
-    if (bpffs_.empty()) return;
-    ::umount2(bpffs_.c_str(), MNT_DETACH);
-    ::rmdir(bpffs_.c_str());
-}
+Node::~Node() = default;
 
 Result<void> Node::make_namespaces() {
     if (::unshare(CLONE_NEWNS | CLONE_NEWNET) != 0)
@@ -134,11 +128,9 @@ Result<void> Node::make_namespaces() {
     if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
         return fail_errno(errno, "make mounts private");
     }
-    std::string path = "/tmp/weir-bench-XXXXXX";
-    if (::mkdtemp(path.data()) == nullptr) return fail_errno(errno, "make {}", path);
-    bpffs_ = path;
-    if (::mount("bpf", path.c_str(), "bpf", 0, nullptr) != 0) {
-        return fail_errno(errno, "mount a BPF file system on {}", path);
+    // Over a directory that is there anyway: nothing is left behind, whatever ends the process.
+    if (::mount("bpf", kBpffs, "bpf", 0, nullptr) != 0) {
+        return fail_errno(errno, "mount a BPF file system on {}", kBpffs);
     }
     WEIR_CHECK(
         sh("ip link set lo up && ip link add ext0 type veth peer name ext0-far && "
@@ -214,7 +206,7 @@ Result<void> Node::fill_services() {
 Result<std::unique_ptr<Node>> Node::make() {
     std::unique_ptr<Node> node(new Node);
     WEIR_CHECK(node->make_namespaces());
-    node->datapath_ = WEIR_TRY(datapath::Datapath::open({.bpffs = node->bpffs_,
+    node->datapath_ = WEIR_TRY(datapath::Datapath::open({.bpffs = kBpffs,
                                                          .cgroup_root = {},
                                                          .sizes = {.backends = kBackendCapacity},
                                                          .build = datapath::embedded_build()}));

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -71,7 +70,6 @@ class Node {
     using VisitShard = std::function<Result<void>(const datapath::RawMap&)>;
     [[nodiscard]] Result<void> for_each_shard(const VisitShard& visit) const;
 
-    std::filesystem::path bpffs_;
     std::unique_ptr<datapath::Datapath> datapath_;
     struct FreeRing {
         void operator()(ring_buffer* ring) const;
