@@ -69,7 +69,7 @@ struct {
 
 /*
  * Tuple -> flow that no reply was seen of. Written and read by tc; leaves on promotion, or when
- * newer flows push it out. Sized for what may be half open at once; preallocated (12 and 14 MB).
+ * newer flows push it out. Sized for what may be half open at once; preallocated (10 and 12 MB).
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
@@ -133,7 +134,7 @@ std::string listed(const Endpoints& endpoints, Wanted wanted) {
     return out;
 }
 
-bool has(const std::vector<model::Text>& list, const model::Text& item) {
+bool has(std::span<const model::Text> list, const model::Text& item) {
     return std::ranges::find(list, item) != list.end();
 }
 
