@@ -93,6 +93,10 @@ Result<Reader> Reader::open(const PinDir& pins) {
                 pins.root().string());
 }
 
+Result<Reader> Reader::of(const PinDir& pins, const MapSet& maps) {
+    return Reader(pins, WEIR_TRY(Tables::of(maps)));
+}
+
 Result<void> Reader::flows(const std::function<bool(const TrackedFlow&)>& visit) const {
     for (const char* name : {"weir_ct4", "weir_ct6"}) {
         const auto outer = WEIR_TRY(open_pinned_map(pins_, name, true));

@@ -79,6 +79,8 @@ class Reader {
   public:
     /// kNotFound: nothing is pinned there: no agent has run since boot or cleanup.
     static Result<Reader> open(const PinDir& pins);
+    /// Over maps of the agent's own, which it may map: arrays are read without a system call.
+    static Result<Reader> of(const PinDir& pins, const MapSet& maps);
 
     [[nodiscard]] const Tables& tables() const { return tables_; }
     /// Calls `visit` for every entry that has not expired, until it returns false.
