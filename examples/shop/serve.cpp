@@ -30,9 +30,9 @@ std::string peer_of(int fd) {
 }
 
 /// The upstream's words, or why there are none.
-Result<std::string> ask(const std::string& url) {
-    const auto target = WEIR_TRY(parse_url(url));
-    const auto fd = WEIR_TRY(connect_to(target, std::chrono::seconds(3)));
+Result<std::string> ask(const ServeOptions& options) {
+    const auto target = WEIR_TRY(parse_url(options.upstream));
+    const auto fd = WEIR_TRY(connect_to(target, options.timeout));
     WEIR_CHECK(send_all(fd.get(), request("/")));
     return WEIR_TRY(receive(fd.get())).body;
 }
@@ -44,7 +44,7 @@ void serve_connection(const Fd& fd, const ServeOptions& options) {
         std::string body = fmt::format("{} to {}", options.name, peer_of(fd.get()));
         int status = 200;
         if (!options.upstream.empty()) {
-            const auto answer = ask(options.upstream);
+            const auto answer = ask(options);
             status = answer ? 200 : 502;
             body += " via " + (answer ? *answer : answer.error().message());
         }

@@ -133,7 +133,7 @@ class Agent {
     }
 
     Result<void> serve() {
-        reader_.emplace(WEIR_TRY(datapath::Reader::open(datapath_->pins())));
+        reader_.emplace(WEIR_TRY(datapath::Reader::of(datapath_->pins(), datapath_->maps())));
         flow_names_.emplace(*objects_, *pods_, config_.node_name);
         table_names_.emplace(*objects_);
         views_.emplace(ViewInputs{.start = start_,

@@ -104,7 +104,4 @@ struct Tables {
 /// Opens a pinned map.
 Result<RawMap> open_pinned_map(const PinDir& pins, std::string_view name, bool read_only);
 
-/// Kernel memory of a map and, for a map of maps, of all its inner maps, bytes.
-Result<uint64_t> deep_memory(const RawMap& map);
-
 }  // namespace weir::datapath
