@@ -195,7 +195,8 @@ std::vector<api::Source> Views::sources() const {
                       {"Pod", store.count<model::Pod>()},
                       {"Service", store.count<model::Service>()},
                       {"EndpointSlice", store.count<model::EndpointSlice>()},
-                      {"NetworkPolicy", store.count<model::NetworkPolicy>()}};
+                      {"NetworkPolicy", store.count<model::NetworkPolicy>()},
+                      {"ClusterNetworkPolicy", store.count<model::ClusterNetworkPolicy>()}};
     for (const auto& problem : in_.objects.files().problems()) {
         source.problems.push_back({.source = source.name,
                                    .file = problem.file,

@@ -24,6 +24,7 @@ constexpr std::array kKinds = {
     KindInfo{Kind::kService, "v1", true},
     KindInfo{Kind::kEndpointSlice, "discovery.k8s.io/v1", true},
     KindInfo{Kind::kNetworkPolicy, "networking.k8s.io/v1", true},
+    KindInfo{Kind::kClusterNetworkPolicy, "policy.networking.k8s.io/v1alpha2", false},
 };
 
 const KindInfo* find_kind(std::string_view kind) {
@@ -49,6 +50,8 @@ std::optional<Object> decode_kind(const Cursor& root, const ObjectKey& key) {
             return std::nullopt;
         case Kind::kNetworkPolicy:
             return decode_network_policy(root, std::move(meta));
+        case Kind::kClusterNetworkPolicy:
+            return decode_cluster_network_policy(root, std::move(meta));
     }
     return std::nullopt;
 }
@@ -190,7 +193,7 @@ class Decoder {
                  Report& report) {
         cursor["kind"].error(
             "\"{}\" of apiVersion \"{}\" is not read; the kinds are Node, Namespace, Pod, "
-            "Service, EndpointSlice and NetworkPolicy",
+            "Service, EndpointSlice, NetworkPolicy and ClusterNetworkPolicy",
             type.kind, type.api_version);
         problems(fmt::format("{} {}", type.kind, name.to_string()), report);
         out_.foreign.push_back({std::string(type.kind), std::move(name)});

@@ -42,7 +42,8 @@ struct DecodedFile {
 /// Reads Kubernetes objects from YAML or JSON text: several documents, List and XxxList. The API's
 /// defaults are applied and its validation of the fields Weir uses; fields it does not use are
 /// ignored. Kinds: Node, Namespace, Pod, Service (v1), EndpointSlice (discovery.k8s.io/v1),
-/// NetworkPolicy (networking.k8s.io/v1); FQDN slices are left out.
+/// NetworkPolicy (networking.k8s.io/v1), ClusterNetworkPolicy
+/// (policy.networking.k8s.io/v1alpha2); FQDN slices are left out.
 DecodedFile decode(std::string_view text, TextPool& pool);
 
 }  // namespace weir::kube

@@ -8,18 +8,28 @@
 #include <type_traits>
 #include <variant>
 
+#include "model/cluster_policy.h"
 #include "model/types.h"
 
 namespace weir::kube {
 
 /// The kinds that Weir reads; values are the indices of Object's alternatives.
-enum class Kind : uint8_t { kNode, kNamespace, kPod, kService, kEndpointSlice, kNetworkPolicy };
-inline constexpr size_t kKindCount = 6;
+enum class Kind : uint8_t {
+    kNode,
+    kNamespace,
+    kPod,
+    kService,
+    kEndpointSlice,
+    kNetworkPolicy,
+    kClusterNetworkPolicy
+};
+inline constexpr size_t kKindCount = 7;
 /// "Service".
 std::string_view to_string(Kind kind);
 
-using Object = std::variant<model::Node, model::Namespace, model::Pod, model::Service,
-                            model::EndpointSlice, model::NetworkPolicy>;
+using Object =
+    std::variant<model::Node, model::Namespace, model::Pod, model::Service, model::EndpointSlice,
+                 model::NetworkPolicy, model::ClusterNetworkPolicy>;
 
 template <typename T>
 struct KindOf;
@@ -35,6 +45,9 @@ template <>
 struct KindOf<model::EndpointSlice> : std::integral_constant<Kind, Kind::kEndpointSlice> {};
 template <>
 struct KindOf<model::NetworkPolicy> : std::integral_constant<Kind, Kind::kNetworkPolicy> {};
+template <>
+struct KindOf<model::ClusterNetworkPolicy>
+    : std::integral_constant<Kind, Kind::kClusterNetworkPolicy> {};
 template <typename T>
 inline constexpr Kind kKindOf = KindOf<T>::value;
 

@@ -42,6 +42,7 @@ class Follower {
         store_.for_each<model::Service>(add);
         store_.for_each<model::EndpointSlice>(add);
         store_.for_each<model::NetworkPolicy>(add);
+        store_.for_each<model::ClusterNetworkPolicy>(add);
         return all;
     }
     /// What a subscriber knows that looks only at what it is told of.
@@ -79,6 +80,7 @@ class Follower {
         remember_kind<model::Service>(delta);
         remember_kind<model::EndpointSlice>(delta);
         remember_kind<model::NetworkPolicy>(delta);
+        remember_kind<model::ClusterNetworkPolicy>(delta);
     }
 
     Store store_;
