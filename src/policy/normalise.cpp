@@ -100,12 +100,13 @@ bool add_atoms(const ClusterPolicyPeer& peer, std::vector<Atom>& out) {
     return false;
 }
 
-weir_policy_action to_action(model::PolicyAction action) {
+/// Nothing comes after the Baseline tier but that all is accepted: who passes there, accepts.
+weir_policy_action to_action(model::PolicyAction action, weir_policy_tier tier) {
     switch (action) {
         case model::PolicyAction::kAccept:
             return WEIR_POLICY_ACCEPT;
         case model::PolicyAction::kPass:
-            return WEIR_POLICY_PASS;
+            return tier == WEIR_POLICY_BASELINE ? WEIR_POLICY_ACCEPT : WEIR_POLICY_PASS;
         case model::PolicyAction::kDeny:
             break;
     }
@@ -114,16 +115,14 @@ weir_policy_action to_action(model::PolicyAction action) {
 
 /// A rule with a peer of unknown meaning fails closed, as the API demands.
 Rule closed_rule(model::PolicyAction action) {
-    Rule rule{.action = to_action(action), .any_port = true};
-    if (action != model::PolicyAction::kAccept) {
-        rule.action = WEIR_POLICY_DENY;
-        rule.any_peer = true;
-    }
-    return rule;
+    const bool accepts = action == model::PolicyAction::kAccept;
+    return {.action = accepts ? WEIR_POLICY_ACCEPT : WEIR_POLICY_DENY,
+            .any_peer = !accepts,
+            .any_port = true};
 }
 
 Rule to_rule(const model::ClusterPolicyRule& rule, std::string_view where, Policy& policy) {
-    Rule out{.action = to_action(rule.action), .any_port = rule.ports.empty()};
+    Rule out{.action = to_action(rule.action, policy.tier), .any_port = rule.ports.empty()};
     for (const ClusterPolicyPeer& peer : rule.peers) {
         if (add_atoms(peer, out.peers)) continue;
         policy.problems.push_back(fmt::format(

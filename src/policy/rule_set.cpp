@@ -164,6 +164,19 @@ size_t count_rules(const std::vector<PolicyPtr>& policies) {
     return count;
 }
 
+/// Of what decides for each owner: the first denial, else the first that accepts.
+uint16_t strictest(const RuleSet& set, std::span<const uint64_t> cells) {
+    uint16_t denies = WEIR_POLICY_NO_RULE;
+    uint16_t accepts = WEIR_POLICY_NO_RULE;
+    for (const uint64_t cell : cells) {
+        const uint16_t rule = set.decide(cell);
+        if (rule == WEIR_POLICY_NO_RULE) return rule;
+        auto& first = set.rules[rule].action == WEIR_POLICY_DENY ? denies : accepts;
+        first = std::min(first, rule);
+    }
+    return denies != WEIR_POLICY_NO_RULE ? denies : accepts;
+}
+
 }  // namespace
 
 std::string RuleOrigin::to_string() const {
@@ -245,17 +258,8 @@ Cells row_cells(const RuleSet& set, Direction direction, const Identity& identit
         set.match(direction, facts, matches);
         several.push_back(build_cells(matches));
     }
-    return merge_cells(several, [&](std::span<const uint64_t> cells) {
-        uint16_t picked = WEIR_POLICY_NO_RULE;
-        for (const uint64_t cell : cells) {
-            const uint16_t rule = set.decide(cell);
-            const bool denies =
-                rule == WEIR_POLICY_NO_RULE || set.rules[rule].action == WEIR_POLICY_DENY;
-            if (denies) return rule;
-            if (picked == WEIR_POLICY_NO_RULE) picked = rule;
-        }
-        return picked;
-    });
+    return merge_cells(several,
+                       [&](std::span<const uint64_t> cells) { return strictest(set, cells); });
 }
 
 }  // namespace weir::policy

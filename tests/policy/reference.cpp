@@ -196,7 +196,8 @@ std::optional<model::PolicyAction> apply(const World& world, const Question& q,
     return std::nullopt;
 }
 
-/// "ClusterNetworkPolicy v1alpha2". Nothing: no rule matched, or one passed the decision on.
+/// "ClusterNetworkPolicy v1alpha2". Nothing: no rule matched, or one passed the decision on. A Pass
+/// in the Baseline tier leads to "default allow": it is the rule that allows.
 std::optional<Answer> cluster_tier(const World& world, const Question& q, const Peer& peer,
                                    model::PolicyTier tier) {
     std::vector<const model::ClusterNetworkPolicy*> policies;
@@ -214,8 +215,9 @@ std::optional<Answer> cluster_tier(const World& world, const Question& q, const 
         for (size_t i = 0; i < rules.size(); ++i) {
             const auto action = apply(world, q, rules[i], peer);
             if (!action) continue;
-            if (*action == model::PolicyAction::kPass) return std::nullopt;
-            return Answer{*action == model::PolicyAction::kAccept,
+            const bool last = tier == model::PolicyTier::kBaseline;
+            if (*action == model::PolicyAction::kPass && !last) return std::nullopt;
+            return Answer{*action != model::PolicyAction::kDeny,
                           prefix + policy->meta.name.name.str(), static_cast<int>(i)};
         }
     }

@@ -23,7 +23,7 @@ template <typename Maps> class Fill
 	[[nodiscard]] Result<void> write(const model::PolicyTransaction &transaction)
 	{
 		for (const auto &write : transaction.writes) {
-			std::visit([this](const auto &one) { apply(one); }, write);
+			std::visit([this](const auto &one) { this->apply(one); }, write);
 			if (error_ != 0)
 				return fail_errno(error_, "write a policy table");
 		}
