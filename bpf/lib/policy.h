@@ -2,7 +2,8 @@
 /*
  * The policy decision for one end of a flow. It reads tables only: neither packet nor flow, and
  * counts nothing. The rules that make it safe against a writer are in weir/policy.h. Who asks knows
- * what is exempt: a pod with itself, and a pod with the host it is on.
+ * what is exempt: a pod that calls its own address, and a pod with the host it is on. A pod that
+ * reaches itself through a Service is asked for, with POLICY_QUERY_SELF.
  */
 #ifndef WEIR_LIB_POLICY_H
 #define WEIR_LIB_POLICY_H
@@ -14,8 +15,16 @@
 
 enum policy_result {
 	POLICY_ACCEPTED = 0,
-	POLICY_DENIED = 1, /* unless audit says to let it pass: policy_verdict.flags */
+	POLICY_DENIED = 1, /* unless the endpoint's whole namespace is in audit mode */
 	POLICY_RACE = 2,   /* drop: the tables changed twice under the lookup */
+};
+
+enum policy_query_flags {
+	/*
+	 * The peer is the pod itself, by way of a Service: no NetworkPolicy keeps a pod from
+	 * itself, but ClusterNetworkPolicies are asked.
+	 */
+	POLICY_QUERY_SELF = 1 << 0,
 };
 
 struct policy_query {
@@ -24,15 +33,15 @@ struct policy_query {
 	__u8 direction;	       /* enum weir_policy_direction */
 	__u8 proto;	       /* IPPROTO_* */
 	__u16 port;	       /* of the flow's destination, host byte order; 0 without ports */
-	__u16 pad;
+	__u16 flags;	       /* enum policy_query_flags */
 };
 
 struct policy_verdict {
 	__u16 rule; /* number within the set */
-	__u8 action;
-	__u8 flags; /* enum weir_policy_rule_flags */
+	__u16 action;
 	__u32 counter;
 	__u32 identity;
+	__u32 audit; /* set to ask as well; 0: none */
 };
 
 static __always_inline bool policy_ref_read(const struct weir_policy_ref *ref,
@@ -142,9 +151,13 @@ static __always_inline __u16 policy_first(__u64 a, __u64 b, int tier)
 	return one < other ? one : other;
 }
 
-/* The first rule of the first tier that does not pass the decision on. */
+/*
+ * The first rule of the first tier that does not pass the decision on. Where NetworkPolicies
+ * isolate there is one of theirs, so that their word is final for a pod with itself too.
+ */
 static __always_inline enum policy_result policy_decide(const struct weir_policy_set *set, __u64 a,
-							__u64 b, struct policy_verdict *verdict)
+							__u64 b, bool self,
+							struct policy_verdict *verdict)
 {
 	for (int tier = 0; tier < WEIR_POLICY_TIERS; tier++) {
 		__u16 rule = policy_first(a, b, tier);
@@ -158,8 +171,9 @@ static __always_inline enum policy_result policy_decide(const struct weir_policy
 			return POLICY_RACE;
 		verdict->rule = rule;
 		verdict->action = WEIR_POLICY_RULE_ACTION(*word);
-		verdict->flags = WEIR_POLICY_RULE_FLAGS(*word);
 		verdict->counter = WEIR_POLICY_RULE_COUNTER(*word);
+		if (self && tier == WEIR_POLICY_NETWORK)
+			verdict->action = WEIR_POLICY_ACCEPT;
 		if (verdict->action == WEIR_POLICY_ACCEPT)
 			return POLICY_ACCEPTED;
 		if (verdict->action == WEIR_POLICY_DENY)
@@ -184,11 +198,26 @@ __noinline int policy_lookup(const struct policy_query *query, struct policy_ver
 	    !policy_row(query, identity, &row))
 		return POLICY_RACE;
 	verdict->identity = identity;
+	verdict->audit = set->audit;
 	if (row.first)
 		own = policy_cell(&row, query->proto, query->port);
 	if (!(row.first && row.flags & WEIR_POLICY_ROW_FINAL))
 		any = policy_cell(&set->wildcard[query->direction & 1], query->proto, query->port);
-	return policy_decide(set, own, any, verdict);
+	return policy_decide(set, own, any, query->flags & POLICY_QUERY_SELF, verdict);
+}
+
+/* Of what was accepted: would it be denied, and by what, if policies in audit mode were enforced?
+ */
+static __always_inline bool policy_would_deny(const struct policy_query *query,
+					      const struct policy_verdict *verdict,
+					      struct policy_verdict *would)
+{
+	struct policy_query again = *query;
+
+	if (!verdict->audit)
+		return false;
+	again.set = verdict->audit;
+	return policy_lookup(&again, would) == POLICY_DENIED;
 }
 
 #endif

@@ -65,9 +65,9 @@ model::PolicyTransaction Compiler::grace_elapsed(uint64_t token) {
     for (; !batches_.empty() && batches_.front().token <= token; batches_.pop_front()) {
         const Batch& batch = batches_.front();
         for (const uint16_t set : batch.sets) {
-            if (sets_[set] != nullptr && sets_[set]->endpoints == 0 &&
+            if (sets_[set] != nullptr && sets_[set]->holders == 0 &&
                 sets_[set]->retired == batch.token)
-                free_set(set, &draft.removals);
+                free_set(set, &draft.removals, draft);
         }
         for (const uint32_t id : batch.identities) {
             Identity& identity = identities_.at(id);
@@ -130,6 +130,10 @@ std::vector<Problem> Compiler::problems() const {
         if (!state.closed.empty())
             out.push_back({"Pod " + state.endpoint.pod.to_string(),
                            "nothing passes in or out: " + state.closed});
+        if (!state.unaudited.empty())
+            out.push_back(
+                {"Pod " + state.endpoint.pod.to_string(),
+                 "policies in audit mode do not show all they would deny: " + state.unaudited});
     }
     return out;
 }

@@ -125,8 +125,9 @@ class Compiler {
         uint32_t rules_first = 0;
         std::array<uint32_t, 2> wildcard{};
         std::vector<uint32_t> counters;
+        uint16_t audit = 0;  ///< the set with the policies in audit mode too
         uint32_t rows = 0;
-        uint32_t endpoints = 0;
+        uint32_t holders = 0;  ///< endpoints, and sets whose `audit` it is
         uint64_t retired = 0;
         std::string failed;  ///< why it cannot go on
     };
@@ -134,7 +135,8 @@ class Compiler {
         LocalEndpoint endpoint;
         uint16_t set = WEIR_POLICY_SET_NONE;  ///< in its word
         uint64_t word = 0;
-        std::string closed;  ///< why it is closed
+        std::string closed;     ///< why it is closed
+        std::string unaudited;  ///< why policies in audit mode show nothing of it
     };
     struct Batch {
         uint64_t token = 0;
@@ -170,19 +172,29 @@ class Compiler {
     void settle_endpoints(Draft& draft);
     void settle(EndpointState& state, Draft& draft);
     [[nodiscard]] std::vector<PolicyPtr> select(const model::Pod& pod) const;
+    [[nodiscard]] Result<uint16_t> set_for(EndpointState& state, const model::Pod& pod,
+                                           Draft& draft);
+    [[nodiscard]] Result<uint16_t> audited_set(const std::vector<PolicyPtr>& policies,
+                                               EndpointState& state, const model::Pod& pod,
+                                               Draft& draft);
+    [[nodiscard]] uint16_t find_set(const std::vector<PolicyPtr>& policies, uint16_t audit,
+                                    const model::Pod& pod) const;
     [[nodiscard]] Result<uint16_t> find_or_make_set(const std::vector<PolicyPtr>& policies,
-                                                    const model::Pod& pod, Draft& draft);
+                                                    uint16_t audit, const model::Pod& pod,
+                                                    Draft& draft);
     [[nodiscard]] Result<void> check_quota(const std::vector<PolicyPtr>& policies) const;
     [[nodiscard]] Result<uint16_t> make_set(const std::vector<PolicyPtr>& policies,
-                                            const std::vector<NamedPort>& resolved, std::string key,
-                                            Draft& draft);
+                                            const std::vector<NamedPort>& resolved, uint16_t audit,
+                                            std::string key, Draft& draft);
     [[nodiscard]] Result<void> fill_set(uint16_t number, Draft& draft);
     [[nodiscard]] Result<void> place_rules(SetState& set, Draft& draft);
-    [[nodiscard]] uint32_t counter_of(const RuleOrigin& origin);
+    [[nodiscard]] uint32_t counter_of(const RuleOrigin& origin, bool audit);
     void unuse_counter(uint32_t counter);
-    void free_set(uint16_t number, std::vector<model::PolicyWrite>* removals);
+    void free_set(uint16_t number, std::vector<model::PolicyWrite>* removals, Draft& draft);
     void assign(EndpointState& state, uint16_t set, uint16_t flags, Draft& draft);
+    void hold_set(uint16_t set);
     void leave_set(uint16_t set, Draft& draft);
+    void retire_unheld(uint16_t set, Draft& draft);
     void close(uint16_t set, const std::string& why, Draft& draft);
     void bump_touched(Draft& draft);
     [[nodiscard]] uint16_t flags_of(const model::ObjectName& pod) const;

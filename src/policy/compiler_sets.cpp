@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <iterator>
 
 #include "policy/compiler.h"
 
@@ -7,14 +8,19 @@ namespace weir::policy {
 namespace {
 
 /// Equal for sets with equal rows: the same policies, and the same numbers for their names.
-/// Policies are told by their address: a set keeps its own alive.
-std::string key_of(const std::vector<PolicyPtr>& policies, const std::vector<NamedPort>& resolved) {
-    std::string key;
+/// Policies are told by their address: a set keeps its own alive, and the set it names.
+std::string key_of(const std::vector<PolicyPtr>& policies, const std::vector<NamedPort>& resolved,
+                   uint16_t audit) {
+    std::string key = fmt::format("{}:", audit);
     for (const PolicyPtr& policy : policies)
         key += fmt::format("{},", static_cast<const void*>(policy.get()));
     for (const NamedPort& port : resolved)
         key += fmt::format("{}/{}={},", port.name, static_cast<int>(port.protocol), port.number);
     return key;
+}
+
+bool in_audit(const std::vector<PolicyPtr>& policies) {
+    return std::ranges::any_of(policies, [](const PolicyPtr& policy) { return policy->audit; });
 }
 
 }  // namespace
@@ -53,7 +59,7 @@ uint16_t Compiler::flags_of(const model::ObjectName& pod) const {
 void Compiler::settle_endpoints(Draft& draft) {
     if (std::exchange(room_made_, false)) {
         for (const auto& [id, state] : endpoints_) {
-            if (!state.closed.empty()) dirty_endpoints_.insert(id);
+            if (!state.closed.empty() || !state.unaudited.empty()) dirty_endpoints_.insert(id);
         }
     }
     // Always: a set made by now may be one that has to tell them apart.
@@ -69,22 +75,49 @@ void Compiler::settle(EndpointState& state, Draft& draft) {
     const PodState* pod = pod_of(state.endpoint);
     const uint16_t flags = flags_of(state.endpoint.pod);
     state.closed.clear();
+    state.unaudited.clear();
     if (pod == nullptr) {
         state.closed = "its Pod is not known yet; it is let in and out once the API shows it";
         return assign(state, WEIR_POLICY_SET_CLOSED, flags, draft);
     }
-    const auto policies = select(pod->pod);
-    if (policies.empty()) return assign(state, WEIR_POLICY_SET_NONE, flags, draft);
-    const auto set = find_or_make_set(policies, pod->pod, draft);
+    const auto set = set_for(state, pod->pod, draft);
     if (!set) state.closed = set.error().message();
     assign(state, set.value_or(WEIR_POLICY_SET_CLOSED), flags, draft);
 }
 
-void Compiler::assign(EndpointState& state, uint16_t set, uint16_t flags, Draft& draft) {
-    if (set > WEIR_POLICY_SET_CLOSED && set != state.set) {
-        ++sets_[set]->endpoints;
-        sets_[set]->retired = 0;
+Result<uint16_t> Compiler::set_for(EndpointState& state, const model::Pod& pod, Draft& draft) {
+    const auto policies = select(pod);
+    if (in_audit(policies)) return audited_set(policies, state, pod, draft);
+    if (policies.empty()) return uint16_t{WEIR_POLICY_SET_NONE};
+    return find_or_make_set(policies, 0, pod, draft);
+}
+
+/// What decides comes first: want of room for the audit closes nobody.
+Result<uint16_t> Compiler::audited_set(const std::vector<PolicyPtr>& policies, EndpointState& state,
+                                       const model::Pod& pod, Draft& draft) {
+    std::vector<PolicyPtr> enforced;
+    std::ranges::copy_if(policies, std::back_inserter(enforced),
+                         [](const PolicyPtr& policy) { return !policy->audit; });
+    uint16_t all = find_set(policies, 0, pod);
+    const uint16_t known = all == 0 ? uint16_t{0} : find_set(enforced, all, pod);
+    if (known != 0) return known;
+    uint16_t plain = WEIR_POLICY_SET_NONE;
+    if (!enforced.empty()) plain = WEIR_TRY(find_or_make_set(enforced, 0, pod, draft));
+    uint16_t chosen = plain;
+    if (const auto made = find_or_make_set(policies, 0, pod, draft)) {
+        all = *made;
+        const auto both = find_or_make_set(enforced, all, pod, draft);
+        both ? void(chosen = *both) : void(state.unaudited = both.error().message());
+    } else {
+        state.unaudited = made.error().message();
     }
+    retire_unheld(all, draft);
+    retire_unheld(plain, draft);
+    return chosen;
+}
+
+void Compiler::assign(EndpointState& state, uint16_t set, uint16_t flags, Draft& draft) {
+    if (set > WEIR_POLICY_SET_CLOSED && set != state.set) hold_set(set);
     const uint64_t same = WEIR_POLICY_WORD(set, flags, WEIR_POLICY_WORD_EPOCH(state.word));
     if (state.word != 0 && same == state.word) return;
     const uint16_t before = std::exchange(state.set, set);
@@ -93,10 +126,20 @@ void Compiler::assign(EndpointState& state, uint16_t set, uint16_t flags, Draft&
     if (before != set && before > WEIR_POLICY_SET_CLOSED) leave_set(before, draft);
 }
 
+void Compiler::hold_set(uint16_t number) {
+    ++sets_[number]->holders;
+    sets_[number]->retired = 0;
+}
+
 void Compiler::leave_set(uint16_t number, Draft& draft) {
-    SetState& set = *sets_[number];
-    if (--set.endpoints > 0) return;
-    set.retired = last_token_ + 1;
+    --sets_[number]->holders;
+    retire_unheld(number, draft);
+}
+
+/// Who holds it again meanwhile keeps it.
+void Compiler::retire_unheld(uint16_t number, Draft& draft) {
+    if (number <= WEIR_POLICY_SET_CLOSED || sets_[number]->holders > 0) return;
+    sets_[number]->retired = last_token_ + 1;
     draft.left.sets.push_back(number);
 }
 
@@ -106,6 +149,7 @@ void Compiler::close(uint16_t number, const std::string& why, Draft& draft) {
     set.failed = why;
     set_by_key_.erase(set.key);
     for (auto& [id, state] : endpoints_) {
+        if (sets_[state.set] != nullptr && sets_[state.set]->audit == number) state.unaudited = why;
         if (state.set != number) continue;
         state.closed = why;
         assign(state, WEIR_POLICY_SET_CLOSED, flags_of(state.endpoint.pod), draft);
@@ -131,18 +175,23 @@ Result<void> Compiler::check_quota(const std::vector<PolicyPtr>& policies) const
     return {};
 }
 
-Result<uint16_t> Compiler::find_or_make_set(const std::vector<PolicyPtr>& policies,
+uint16_t Compiler::find_set(const std::vector<PolicyPtr>& policies, uint16_t audit,
+                            const model::Pod& pod) const {
+    const auto it = set_by_key_.find(key_of(policies, resolve_names(policies, pod.ports), audit));
+    return it == set_by_key_.end() ? uint16_t{0} : it->second;
+}
+
+Result<uint16_t> Compiler::find_or_make_set(const std::vector<PolicyPtr>& policies, uint16_t audit,
                                             const model::Pod& pod, Draft& draft) {
-    const auto resolved = resolve_names(policies, pod.ports);
-    std::string key = key_of(policies, resolved);
-    if (const auto it = set_by_key_.find(key); it != set_by_key_.end()) return it->second;
+    if (const uint16_t found = find_set(policies, audit, pod); found != 0) return found;
     WEIR_CHECK(check_quota(policies));
-    return make_set(policies, resolved, std::move(key), draft);
+    const auto resolved = resolve_names(policies, pod.ports);
+    return make_set(policies, resolved, audit, key_of(policies, resolved, audit), draft);
 }
 
 Result<uint16_t> Compiler::make_set(const std::vector<PolicyPtr>& policies,
-                                    const std::vector<NamedPort>& resolved, std::string key,
-                                    Draft& draft) {
+                                    const std::vector<NamedPort>& resolved, uint16_t audit,
+                                    std::string key, Draft& draft) {
     const auto number = static_cast<uint16_t>(set_numbers_.allocate());
     if (number == 0) {
         return fail(Errc::kExhausted, "the table of policy sets is full: {} of {}",
@@ -158,12 +207,14 @@ Result<uint16_t> Compiler::make_set(const std::vector<PolicyPtr>& policies,
     sets_[number] = std::make_unique<SetState>();
     sets_[number]->key = std::move(key);
     sets_[number]->rules = *std::move(rules);
+    sets_[number]->audit = audit;
+    if (audit != 0) hold_set(audit);
     for (const TermId term : sets_[number]->rules.terms())
         sets_with_[term].push_back(number);
     const size_t mark = draft.build.size();
     if (auto filled = fill_set(number, draft); !filled) {
         draft.build.resize(mark);
-        free_set(number, nullptr);
+        free_set(number, nullptr, draft);
         return Failure(std::move(filled).error());
     }
     set_by_key_[sets_[number]->key] = number;
@@ -172,7 +223,7 @@ Result<uint16_t> Compiler::make_set(const std::vector<PolicyPtr>& policies,
 
 Result<void> Compiler::fill_set(uint16_t number, Draft& draft) {
     SetState& set = *sets_[number];
-    weir_policy_set abi{.bank = bank_};
+    weir_policy_set abi{.bank = bank_, .audit = set.audit};
     for (const Direction direction : kDirections) {
         const size_t d = index_of(direction);
         set.wildcard[d] = cells_.acquire(build_cells(set.rules.anybody[d]), draft.build);
@@ -200,23 +251,22 @@ Result<void> Compiler::place_rules(SetState& set, Draft& draft) {
         return fail(Errc::kExhausted, "the table of policy rules has no room: {} of {}, {} needed",
                     rules_.in_use(), rules_.capacity(), count);
     }
+    const bool audit = in_audit(set.rules.policies);
     std::vector<uint64_t> words;
     for (const RuleOrigin& origin : set.rules.rules) {
-        set.counters.push_back(counter_of(origin));
-        words.push_back(WEIR_POLICY_RULE(origin.action, origin.flags, set.counters.back()));
+        set.counters.push_back(counter_of(origin, audit));
+        words.push_back(WEIR_POLICY_RULE(origin.action, set.counters.back()));
     }
     draft.build.emplace_back(
         model::PolicyRulesPut{.first = set.rules_first, .words = std::move(words)});
     return {};
 }
 
-/// Sets that hold the same rule of the same policy share its counter. 0: not counted, for want of
-/// room.
-uint32_t Compiler::counter_of(const RuleOrigin& origin) {
-    const std::string key =
-        origin.policy == nullptr
-            ? origin.to_string()
-            : fmt::format("{} {} {}", origin.to_string(), origin.policy->uid, origin.flags);
+/// Sets that hold the same rule of the same policy share its counter, apart from what is only
+/// audited. 0: not counted, for want of room.
+uint32_t Compiler::counter_of(const RuleOrigin& origin, bool audit) {
+    const model::Text uid = origin.policy == nullptr ? model::Text() : origin.policy->uid;
+    const std::string key = fmt::format("{} {} {}", origin.to_string(), uid, audit);
     const auto [it, fresh] = counter_by_key_.try_emplace(key, 0);
     if (fresh) it->second = counters_.allocate();
     if (it->second == 0) {
@@ -236,7 +286,7 @@ void Compiler::unuse_counter(uint32_t number) {
     counters_.release(number);
 }
 
-void Compiler::free_set(uint16_t number, std::vector<model::PolicyWrite>* removals) {
+void Compiler::free_set(uint16_t number, std::vector<model::PolicyWrite>* removals, Draft& draft) {
     SetState& set = *sets_[number];
     std::vector<model::PolicyWrite> unwritten;
     for (const TermId term : set.rules.terms()) {
@@ -261,6 +311,7 @@ void Compiler::free_set(uint16_t number, std::vector<model::PolicyWrite>* remova
     mark(change);
     const auto keyed = set_by_key_.find(set.key);
     if (keyed != set_by_key_.end() && keyed->second == number) set_by_key_.erase(keyed);
+    if (set.audit != 0) leave_set(set.audit, draft);
     sets_[number].reset();
     set_numbers_.release(number);
 }

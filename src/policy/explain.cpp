@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 namespace weir::policy {
 namespace {
@@ -61,8 +62,8 @@ class Judge {
     Judge(std::span<const PolicyPtr> policies, Direction direction)
         : policies_(policies), direction_(direction) {
         for (const PolicyPtr& policy : policies) {
-            if (!policy->isolates[index_of(direction)]) continue;
-            isolated_by_ = isolated_by_ == nullptr || isolated_by_->audit ? policy : isolated_by_;
+            if (isolated_by_ == nullptr && policy->isolates[index_of(direction)])
+                isolated_by_ = policy;
         }
     }
 
@@ -72,21 +73,16 @@ class Judge {
              {WEIR_POLICY_ADMIN, WEIR_POLICY_NETWORK, WEIR_POLICY_BASELINE}) {
             passed_ = false;
             for (const PolicyPtr& policy : policies_) {
-                if (policy->tier == tier && counts(*policy)) judge(policy, destination, peer, flow);
+                if (policy->tier == tier) judge(policy, destination, peer, flow);
             }
-            if (tier == WEIR_POLICY_NETWORK && isolated_by_ != nullptr && !decided_) isolate();
+            if (tier == WEIR_POLICY_NETWORK && isolated_by_ != nullptr && !decided_)
+                isolate(flow.self);
         }
         if (!decided_) out_.by = "no policy decides";
         return std::move(out_);
     }
 
   private:
-    /// Beside an enforced NetworkPolicy, one in audit mode opens nothing.
-    [[nodiscard]] bool counts(const Policy& policy) const {
-        return policy.tier != WEIR_POLICY_NETWORK || !policy.audit || isolated_by_ == nullptr ||
-               isolated_by_->audit;
-    }
-
     void judge(const PolicyPtr& policy, const model::Pod* destination, const PeerView& peer,
                const FlowView& flow) {
         const auto& rules = policy->rules[index_of(direction_)];
@@ -105,16 +101,16 @@ class Judge {
     void decide(const RuleVerdict& verdict) {
         decided_ = true;
         out_.allowed = verdict.action == WEIR_POLICY_ACCEPT;
-        out_.audited = !out_.allowed && verdict.policy->audit;
         out_.by =
             fmt::format("{} {}[{}]", verdict.policy->title(), to_string(direction_), verdict.index);
     }
 
-    void isolate() {
+    /// No pod is isolated from itself.
+    void isolate(bool self) {
         decided_ = true;
-        out_.allowed = false;
-        out_.audited = isolated_by_->audit;
+        out_.allowed = self;
         out_.by = "isolated by " + isolated_by_->title();
+        if (self) out_.by += ", though not from itself";
     }
 
     std::span<const PolicyPtr> policies_;
@@ -154,8 +150,10 @@ struct Placed {
 };
 
 /// Within a tier whoever gets to the later rule has met the earlier one. Beyond it, only if that
-/// ends the evaluation and cannot have been skipped.
+/// ends the evaluation and cannot have been skipped. What is only audited stands in nobody's way
+/// who is not.
 bool forestalls(const Placed& earlier, const Placed& later) {
+    if (earlier.policy->audit && !later.policy->audit) return false;
     const bool same = earlier.policy->tier == later.policy->tier;
     return (same || (earlier.rule->action != WEIR_POLICY_PASS && !earlier.after_pass)) &&
            covers(*earlier.rule, *later.rule);
@@ -165,7 +163,14 @@ bool forestalls(const Placed& earlier, const Placed& later) {
 
 Explanation explain(std::span<const PolicyPtr> policies, const model::Pod& subject,
                     const PeerView& peer, const FlowView& flow) {
-    return Judge(policies, flow.direction).run(subject, peer, flow);
+    std::vector<PolicyPtr> enforced;
+    std::ranges::copy_if(policies, std::back_inserter(enforced),
+                         [](const PolicyPtr& policy) { return !policy->audit; });
+    Explanation out = Judge(enforced, flow.direction).run(subject, peer, flow);
+    if (!out.allowed || enforced.size() == policies.size()) return out;
+    Explanation would = Judge(policies, flow.direction).run(subject, peer, flow);
+    if (!would.allowed) out.would_deny = std::move(would.by);
+    return out;
 }
 
 Explanation explain(std::span<const PolicyPtr> policies, const model::Pod& subject,
@@ -173,7 +178,8 @@ Explanation explain(std::span<const PolicyPtr> policies, const model::Pod& subje
     Explanation out;
     for (size_t i = 0; i < owners.size(); ++i) {
         Explanation one = explain(policies, subject, owners[i], flow);
-        if (i == 0 || !one.allowed) out = std::move(one);
+        const bool stricter = out.allowed && (!one.allowed || (one.would_deny && !out.would_deny));
+        if (i == 0 || stricter) out = std::move(one);
         if (!out.allowed) break;
     }
     return out;

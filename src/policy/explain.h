@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@ struct FlowView {
     Direction direction = Direction::kIngress;
     uint8_t protocol = 0;  ///< IPPROTO_*
     uint16_t port = 0;     ///< of the destination; 0 without ports
+    bool self = false;     ///< the peer is the pod itself, reached through a Service
 };
 
 /// One rule held against a flow.
@@ -42,14 +44,16 @@ struct RuleVerdict {
 
 struct Explanation {
     bool allowed = true;
-    bool audited = false;  ///< denied, but by audit only: it passes, and is shown
     /// "NetworkPolicy shop/web ingress[0]", "isolated by NetworkPolicy shop/deny", "no policy
     /// decides".
     std::string by;
     std::vector<RuleVerdict> rules;  ///< of the direction, by precedence
+    /// It is allowed, but would be denied by this if policies in audit mode were enforced.
+    std::optional<std::string> would_deny;
 };
 
 /// `policies`: those that select the pod, ascending by precedes(). `subject`: the pod asked about.
+/// The rules told of are those that are enforced.
 [[nodiscard]] Explanation explain(std::span<const PolicyPtr> policies, const model::Pod& subject,
                                   const PeerView& peer, const FlowView& flow);
 

@@ -71,7 +71,7 @@ struct Policy {
     Atom subject;                    ///< of kPods
     std::array<bool, 2> isolates{};  ///< by direction; of NetworkPolicies
     std::array<std::vector<Rule>, 2> rules;
-    bool audit = false;                 ///< its denials are only counted and shown
+    bool audit = false;  ///< decides nothing: what it would deny is counted and shown
     std::vector<std::string> problems;  ///< what of it does not work as written
 
     /// "NetworkPolicy shop/web", "ClusterNetworkPolicy deny-all".

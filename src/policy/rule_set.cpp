@@ -64,33 +64,25 @@ class Builder {
   private:
     void build(Direction direction) {
         const size_t d = index_of(direction);
-        bool isolated = false;
-        bool enforced = false;
-        for (const PolicyPtr& policy : policies_) {
-            isolated = isolated || policy->isolates[d];
-            enforced = enforced || (policy->isolates[d] && !policy->audit);
-        }
-        add_tier(direction, WEIR_POLICY_ADMIN, enforced);
-        add_tier(direction, WEIR_POLICY_NETWORK, enforced);
-        if (isolated) {
+        const auto isolates = [d](const PolicyPtr& policy) { return policy->isolates[d]; };
+        add_tier(direction, WEIR_POLICY_ADMIN);
+        add_tier(direction, WEIR_POLICY_NETWORK);
+        if (std::ranges::any_of(policies_, isolates)) {
             add_end(direction, {.kind = RuleOrigin::Kind::kIsolated,
                                 .direction = direction,
                                 .action = WEIR_POLICY_DENY,
-                                .flags = static_cast<uint8_t>(enforced ? 0 : WEIR_POLICY_AUDIT),
                                 .tier = WEIR_POLICY_NETWORK});
         }
-        add_tier(direction, WEIR_POLICY_BASELINE, enforced);
+        add_tier(direction, WEIR_POLICY_BASELINE);
         add_end(direction, {.kind = RuleOrigin::Kind::kDefault,
                             .direction = direction,
                             .action = WEIR_POLICY_ACCEPT,
                             .tier = WEIR_POLICY_BASELINE});
     }
 
-    /// A NetworkPolicy in audit mode opens nothing that an enforced one closes.
-    void add_tier(Direction direction, weir_policy_tier tier, bool enforced) {
+    void add_tier(Direction direction, weir_policy_tier tier) {
         for (const PolicyPtr& policy : policies_) {
             if (policy->tier != tier) continue;
-            if (tier == WEIR_POLICY_NETWORK && policy->audit && enforced) continue;
             const auto& rules = policy->rules[index_of(direction)];
             for (uint32_t i = 0; i < rules.size(); ++i)
                 add_rule(direction, policy, i, rules[i]);
@@ -127,14 +119,11 @@ class Builder {
                            .tier = policy->tier,
                            .any_port = rule.any_port,
                            .ports = ports_of(direction, rule)};
-        const bool denies = rule.action == WEIR_POLICY_DENY;
-        set_.rules.push_back(
-            {.policy = policy,
-             .direction = direction,
-             .index = index,
-             .action = rule.action,
-             .flags = static_cast<uint8_t>(denies && policy->audit ? WEIR_POLICY_AUDIT : 0),
-             .tier = policy->tier});
+        set_.rules.push_back({.policy = policy,
+                              .direction = direction,
+                              .index = index,
+                              .action = rule.action,
+                              .tier = policy->tier});
         const size_t d = index_of(direction);
         std::vector<model::Text> names;
         for (const PortMatch& match : part.ports) {

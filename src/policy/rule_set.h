@@ -24,7 +24,6 @@ struct RuleOrigin {
     Direction direction = Direction::kEgress;
     uint32_t index = 0;
     weir_policy_action action = WEIR_POLICY_ACCEPT;
-    uint8_t flags = 0;  ///< enum weir_policy_rule_flags
     weir_policy_tier tier = WEIR_POLICY_NETWORK;
 
     /// "NetworkPolicy shop/web ingress[0]", "isolated (ingress)".

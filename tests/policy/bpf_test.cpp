@@ -84,7 +84,8 @@ TEST(PolicyBpf, TheKernelAnswersAsTheNativeBuild) {
         for (uint32_t i = 0; i < asked.size(); ++i) {
             const lookup_question& q = asked[i];
             policy_told told{};
-            const int native = rig.kernel.ask({q.peer, q.set, q.direction, q.proto, q.port}, told);
+            const int native =
+                rig.kernel.ask({q.peer, q.set, q.direction, q.proto, q.port, 0}, told);
             lookup_answer kernel{};
             ASSERT_EQ(bpf_map_lookup_elem(bpf_map__fd(skeleton->maps.lookup_answers), &i, &kernel),
                       0);

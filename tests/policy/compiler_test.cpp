@@ -187,11 +187,43 @@ TEST_F(CompilerTest, APolicyInAuditModeMarksWhatItWouldDeny) {
     const Question q{.pod = {}, .peer = ip("10.1.0.2"), .port = 80};
     add_policy("quiet", {}).meta.annotations.emplace(kAuditAnnotation, "true");
     flush();
-    EXPECT_FALSE(rig.ask(1, q).allowed);
+    EXPECT_TRUE(rig.ask(1, q).allowed);
     EXPECT_TRUE(rig.audited(1, q));
     add_policy("strict", {});
     flush();
-    EXPECT_FALSE(rig.audited(1, q)) << "one that is enforced isolates in earnest";
+    EXPECT_FALSE(rig.ask(1, q).allowed) << "one that is enforced isolates in earnest";
+    EXPECT_FALSE(rig.audited(1, q));
+}
+
+TEST_F(CompilerTest, APolicyInAuditModeOpensNothing) {
+    const Question q{.pod = {}, .peer = ip("10.1.0.2"), .port = 80};
+    add_policy("all", {model::PolicyRule{}}).meta.annotations.emplace(kAuditAnnotation, "true");
+    add_policy("strict", {});
+    flush();
+    EXPECT_FALSE(rig.ask(1, q).allowed) << "an accept of the audited one is not one";
+    world.network_policies.erase({.ns = "shop", .name = "strict"});
+    auto& baseline = world.cluster_policies[{.ns = "", .name = "closed"}];
+    baseline.meta.name = {.ns = "", .name = "closed"};
+    baseline.tier = model::PolicyTier::kBaseline;
+    baseline.subject.kind = model::ClusterPolicyPeer::Kind::kNamespaces;
+    baseline.ingress_rules = {{.action = model::PolicyAction::kDeny, .peers = {baseline.subject}}};
+    flush();
+    EXPECT_EQ(rig.ask(1, q).by, "baseline/closed") << "nor does it keep the Baseline tier away";
+}
+
+TEST_F(CompilerTest, WantOfRoomForAnAuditClosesNobody) {
+    Capacities small = kRoomy;
+    small.sets = 3;  // the closed one and one more
+    Rig tight(small);
+    add_policy("quiet", {}).meta.annotations.emplace(kAuditAnnotation, "true");
+    auto& strict = add_policy("strict", {});
+    strict.subjects = labelled("app", "web");
+    tight.tell({}, world);
+    tight.flush();
+    const Question q{.pod = {}, .peer = ip("10.1.0.2"), .port = 80};
+    ASSERT_EQ(tight.compiler.problems().size(), 1U);
+    EXPECT_THAT(tight.compiler.problems()[0].text, testing::HasSubstr("audit mode"));
+    EXPECT_EQ(tight.ask(1, q).by, "isolated");
 }
 
 TEST_F(CompilerTest, EverythingGoesAgain) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The cookbook: each file in data/ is one behaviour, with a table of flows in its comments. The
-// reference, the tables and explain() must all say what the table says.
+// The cookbook: each file in data/ is one behaviour, with a table of flows in its comments (=> is
+// through a Service, and names what was chosen of it). The reference, the tables and explain() must
+// all say what the table says.
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -95,13 +96,15 @@ std::vector<Row> read_rows(const World& world, const std::filesystem::path& path
         std::string port;
         std::string verdict;
         words >> row.source >> arrow >> row.target >> port >> verdict;
-        EXPECT_TRUE(arrow == "->" && (verdict == "allow" || verdict == "deny")) << line;
+        EXPECT_TRUE((arrow == "->" || arrow == "=>") && (verdict == "allow" || verdict == "deny"))
+            << line;
         const bool six = (row.source + row.target).find(':') != std::string::npos;
         const Family family = six ? Family::kIpv6 : Family::kIpv4;
         row.allow = verdict == "allow";
         row.flow.source = resolve(world, row.source, family);
         row.flow.destination = resolve(world, row.target, family);
         row.flow.from_host = row.source == "node";
+        row.flow.through_service = arrow == "=>";
         const size_t slash = port.find('/');
         row.flow.protocol = protocol_of(port.substr(0, slash));
         if (slash != std::string::npos)
@@ -111,7 +114,7 @@ std::vector<Row> read_rows(const World& world, const std::filesystem::path& path
     return out;
 }
 
-/// An end of a flow that is asked: a local pod that is not talking to itself or to its own node.
+/// An end of a flow that is asked: a local pod that is not talking to its own address or its node.
 struct End {
     uint32_t endpoint;
     Question question;
@@ -119,15 +122,17 @@ struct End {
 
 std::vector<End> ends(const World& world, const Flow& flow) {
     std::vector<End> out;
-    if (flow.source == flow.destination) return out;
+    const bool self = flow.source == flow.destination;
+    if (self && !flow.through_service) return out;
     for (const auto& [id, local] : world.local) {
         const auto has = [&](const IpAddress& address) {
             return std::ranges::find(local.addresses, address) != local.addresses.end();
         };
         if (!flow.from_host && has(flow.source) && flow.destination != kNode)
-            out.push_back({id, {local.pod, true, flow.destination, flow.protocol, flow.port}});
+            out.push_back(
+                {id, {local.pod, true, flow.destination, flow.protocol, flow.port, self}});
         if (!flow.from_host && has(flow.destination))
-            out.push_back({id, {local.pod, false, flow.source, flow.protocol, flow.port}});
+            out.push_back({id, {local.pod, false, flow.source, flow.protocol, flow.port, self}});
     }
     return out;
 }
@@ -146,7 +151,8 @@ bool explained(const World& world, const Rig& rig, const End& end) {
     }
     const FlowView flow{.direction = end.question.egress ? Direction::kEgress : Direction::kIngress,
                         .protocol = end.question.protocol,
-                        .port = end.question.port};
+                        .port = end.question.port,
+                        .self = end.question.self};
     const auto policies = rig.compiler.policies_of(end.endpoint);
     return explain(policies, world.pods.at(end.question.pod), peer, flow).allowed;
 }

@@ -38,10 +38,11 @@ void Emulated::grace(uint64_t moment) {
 }
 
 bool Emulated::reachable(uint32_t set) const {
+    const auto leads = [&](uint32_t from) { return from == set || sets_[from].audit == set; };
     return std::ranges::any_of(
                endpoints_,
-               [&](const auto& one) { return WEIR_POLICY_WORD_SET(one.second) == set; }) ||
-           std::ranges::any_of(dead_sets_, [&](const auto& dead) { return dead.second == set; });
+               [&](const auto& one) { return leads(WEIR_POLICY_WORD_SET(one.second)); }) ||
+           std::ranges::any_of(dead_sets_, [&](const auto& dead) { return leads(dead.second); });
 }
 
 void Emulated::apply(const model::PolicyCellsPut& write) {
@@ -71,6 +72,7 @@ void Emulated::apply(const model::PolicyRulesPut& write) {
 void Emulated::apply(const model::PolicySetPut& write) {
     require(write.index != 0 && write.index < sets_.size(), "no such set");
     require(!reachable(write.index), "a set that packets reach is overwritten");
+    require(write.value.audit == 0 || sets_[write.value.audit].rule_count != 0, "no such audit");
     sets_[write.index] = write.value;
 }
 

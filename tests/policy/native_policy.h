@@ -29,10 +29,13 @@ struct policy_asked {
     __u8 direction;
     __u8 proto;
     __u16 port;
+    __u8 self; /* the pod itself, through a Service */
 };
 struct policy_told {
     __u16 rule;
-    __u8 flags;
+    __u16 would_rule;
+    __u32 would_set;
+    __u8 would_deny;
     __u32 counter;
     __u32 identity;
 };

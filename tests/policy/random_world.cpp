@@ -260,18 +260,24 @@ void edit_node(World& world) {
     world.nodes.emplace(name, std::move(node));
 }
 
+template <typename Policy>
+Policy maybe_audited(Policy policy) {
+    if (one_in(5)) policy.meta.annotations.emplace("policy.weir.io/audit", "true");
+    return policy;
+}
+
 }  // namespace
 
 Edit edit_policy(World& world) {
     if (one_in(3)) {
         const model::ObjectName name{.ns = "", .name = one_in(2) ? "one" : "two"};
         world.cluster_policies.erase(name);
-        if (!one_in(4)) world.cluster_policies.emplace(name, cluster_policy(name));
+        if (!one_in(4)) world.cluster_policies.emplace(name, maybe_audited(cluster_policy(name)));
         return Edit::kPolicy;
     }
     const model::ObjectName name{.ns = pick(kNamespaces), .name = one_in(2) ? "p" : "q"};
     world.network_policies.erase(name);
-    if (!one_in(4)) world.network_policies.emplace(name, random_policy(name));
+    if (!one_in(4)) world.network_policies.emplace(name, maybe_audited(random_policy(name)));
     return Edit::kPolicy;
 }
 
@@ -320,6 +326,9 @@ Question random_question(const World& world, uint32_t endpoint) {
     constexpr uint8_t kProto[] = {6, 6, 17, 132, 1};
     q.protocol = pick(kProto);
     q.port = q.protocol == 1 ? uint16_t{0} : (one_in(4) ? pick(kEdges) : pick(kPorts));
+    if (!one_in(8)) return q;
+    q.self = true;
+    q.peer = world.local.at(endpoint).addresses[static_cast<size_t>(below(2))];
     return q;
 }
 

@@ -130,13 +130,19 @@ bool rule_matches(const World& world, const Question& q, const model::PolicyRule
     return from && on;
 }
 
+/// A policy in audit mode neither closes nor opens anything.
+bool speaks(const model::Meta& meta, bool audits) {
+    return audits || meta.annotations.get("policy.weir.io/audit") != "true";
+}
+
 /// "NetworkPolicy, selection and isolation". Nothing: not isolated in this direction.
-std::optional<Answer> network_tier(const World& world, const Question& q, const Peer& peer) {
+std::optional<Answer> network_tier(const World& world, const Question& q, const Peer& peer,
+                                   bool audits) {
     const Labels& labels = world.pods.at(q.pod).meta.labels;
     bool isolated = false;
     for (const auto& [name, policy] : world.network_policies) {
         if (name.ns != q.pod.ns || !policy.subjects.matches(labels)) continue;
-        if (!(q.egress ? policy.egress : policy.ingress)) continue;
+        if (!(q.egress ? policy.egress : policy.ingress) || !speaks(policy.meta, audits)) continue;
         isolated = true;
         const auto& rules = q.egress ? policy.egress_rules : policy.ingress_rules;
         for (size_t i = 0; i < rules.size(); ++i) {
@@ -144,7 +150,8 @@ std::optional<Answer> network_tier(const World& world, const Question& q, const 
                 return Answer{true, name.to_string(), static_cast<int>(i)};
         }
     }
-    if (isolated) return Answer{false, "isolated", -1};
+    // "A pod cannot block access to itself": isolation gives it the final word that it is allowed.
+    if (isolated) return Answer{q.self, "isolated", -1};
     return std::nullopt;
 }
 
@@ -199,10 +206,11 @@ std::optional<model::PolicyAction> apply(const World& world, const Question& q,
 /// "ClusterNetworkPolicy v1alpha2". Nothing: no rule matched, or one passed the decision on. A Pass
 /// in the Baseline tier leads to "default allow": it is the rule that allows.
 std::optional<Answer> cluster_tier(const World& world, const Question& q, const Peer& peer,
-                                   model::PolicyTier tier) {
+                                   model::PolicyTier tier, bool audits) {
     std::vector<const model::ClusterNetworkPolicy*> policies;
     for (const auto& [name, policy] : world.cluster_policies) {
-        if (policy.tier == tier && selects(world, policy.subject, world.pods.at(q.pod)))
+        if (policy.tier == tier && speaks(policy.meta, audits) &&
+            selects(world, policy.subject, world.pods.at(q.pod)))
             policies.push_back(&policy);
     }
     std::ranges::sort(policies, [](const auto* a, const auto* b) {
@@ -224,15 +232,16 @@ std::optional<Answer> cluster_tier(const World& world, const Question& q, const 
     return std::nullopt;
 }
 
-Answer judge_as(const World& world, const Question& q, const Peer& peer) {
-    if (const auto admin = cluster_tier(world, q, peer, model::PolicyTier::kAdmin)) return *admin;
-    if (const auto network = network_tier(world, q, peer)) return *network;
-    return cluster_tier(world, q, peer, model::PolicyTier::kBaseline).value_or(Answer{});
+Answer judge_as(const World& world, const Question& q, const Peer& peer, bool audits) {
+    const auto admin = cluster_tier(world, q, peer, model::PolicyTier::kAdmin, audits);
+    if (admin) return *admin;
+    if (const auto network = network_tier(world, q, peer, audits)) return *network;
+    return cluster_tier(world, q, peer, model::PolicyTier::kBaseline, audits).value_or(Answer{});
 }
 
 }  // namespace
 
-Answer judge(const World& world, const Question& asked) {
+Answer judge(const World& world, const Question& asked, bool audits) {
     const Pod& pod = world.pods.at(asked.pod);
     if (pod.host_network) return {};
     Question q = asked;
@@ -240,11 +249,15 @@ Answer judge(const World& world, const Question& asked) {
     std::optional<Answer> answer;
     // An address that two live owners claim has only what both may do.
     for (const Peer& peer : peers_at(world, q.peer)) {
-        const Answer one = judge_as(world, q, peer);
+        const Answer one = judge_as(world, q, peer, audits);
         if (!answer || !one.allowed) answer = one;
         if (!one.allowed) break;
     }
     return *answer;
+}
+
+bool would_deny(const World& world, const Question& question) {
+    return judge(world, question).allowed && !judge(world, question, true).allowed;
 }
 
 bool allowed(const World& world, const Flow& flow, const IpAddress& own_node) {
@@ -257,12 +270,14 @@ bool allowed(const World& world, const Flow& flow, const IpAddress& own_node) {
         if (has(flow.source) && !flow.from_host) source = &local;
         if (has(flow.destination)) target = &local;
     }
-    if (source != nullptr && source == target) return true;
-    if (source != nullptr && flow.destination != own_node &&
-        !judge(world, {source->pod, true, flow.destination, flow.protocol, flow.port}).allowed)
-        return false;
-    return target == nullptr || flow.from_host ||
-           judge(world, {target->pod, false, flow.source, flow.protocol, flow.port}).allowed;
+    const bool self = source != nullptr && source == target;
+    if (self && !flow.through_service) return true;
+    const auto end = [&](const LocalPod& pod, bool egress) {
+        const IpAddress& peer = egress ? flow.destination : flow.source;
+        return judge(world, {pod.pod, egress, peer, flow.protocol, flow.port, self}).allowed;
+    };
+    if (source != nullptr && flow.destination != own_node && !end(*source, true)) return false;
+    return target == nullptr || flow.from_host || end(*target, false);
 }
 
 }  // namespace weir::policy::test

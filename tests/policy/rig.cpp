@@ -79,7 +79,8 @@ int Rig::ask_kernel(uint32_t endpoint, const Question& question, policy_told& to
                                 .direction = static_cast<uint8_t>(
                                     question.egress ? WEIR_POLICY_EGRESS : WEIR_POLICY_INGRESS),
                                 .proto = question.protocol,
-                                .port = question.port};
+                                .port = question.port,
+                                .self = question.self};
     return kernel.ask(asked, told);
 }
 
@@ -95,8 +96,11 @@ Answer Rig::ask(uint32_t endpoint, const Question& question) const {
 
 bool Rig::audited(uint32_t endpoint, const Question& question) const {
     policy_told told{};
-    return ask_kernel(endpoint, question, told) == POLICY_ASK_DENIED &&
-           (told.flags & WEIR_POLICY_AUDIT) != 0;
+    if (WEIR_POLICY_WORD_SET(kernel.word_of(endpoint)) == WEIR_POLICY_SET_NONE) return false;
+    if (ask_kernel(endpoint, question, told) != POLICY_ASK_ACCEPTED || told.would_deny == 0)
+        return false;
+    const RuleOrigin* origin = compiler.rule(told.would_set, told.would_rule);
+    return origin != nullptr && origin->action == WEIR_POLICY_DENY;
 }
 
 }  // namespace weir::policy::test

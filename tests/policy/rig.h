@@ -44,6 +44,7 @@ class Rig {
     /// What the tables answer, in the reference's words; `by` is "closed" for a closed endpoint and
     /// "RACE" if the tables contradict themselves.
     [[nodiscard]] Answer ask(uint32_t endpoint, const Question& question) const;
+    /// Accepted, and denied if policies in audit mode were enforced.
     [[nodiscard]] bool audited(uint32_t endpoint, const Question& question) const;
 
     Compiler compiler;

@@ -26,6 +26,9 @@
  *  - an endpoint changes set and epoch, for both directions, by one store of its policy word. It is
  *    closed before an address becomes what its set has no rows for: who asks reads the word again
  *    after the answer, and asks anew if it changed.
+ * Policies in audit mode are in no set that decides. A set that would be another with them names
+ * that one: what it denies is counted and shown, and passes. It lives as long as who names it.
+ *
  * Index 0 of sets, slots, cells and rules is never used.
  */
 #ifndef WEIR_POLICY_H
@@ -51,10 +54,6 @@ enum weir_policy_action {
 	WEIR_POLICY_ACCEPT = 1,
 	WEIR_POLICY_DENY = 2,
 	WEIR_POLICY_PASS = 3, /* on to the next tier */
-};
-
-enum weir_policy_rule_flags {
-	WEIR_POLICY_AUDIT = 1 << 0, /* a denial is counted and shown; the packet passes */
 };
 
 enum weir_policy_word_flags {
@@ -122,19 +121,18 @@ WEIR_ABI_VALUE(struct weir_policy_row, 16);
 #define WEIR_POLICY_CELL_RULE(cell, tier) ((__u16)((cell) >> (16 + 16 * (tier))))
 #define WEIR_POLICY_CELL_EMPTY		  (~0ULL << 16)
 
-/* A word of rules: action (8 bits) | flags (8) | unused (16) | counter (32). */
-#define WEIR_POLICY_RULE(action, flags, counter)                                                   \
-	((__u64)(__u8)(action) | (__u64)(__u8)(flags) << 8 | (__u64)(__u32)(counter) << 32)
-#define WEIR_POLICY_RULE_ACTION(rule)  ((__u8)(rule))
-#define WEIR_POLICY_RULE_FLAGS(rule)   ((__u8)((rule) >> 8))
-#define WEIR_POLICY_RULE_COUNTER(rule) ((__u32)((rule) >> 32))
+/* A word of rules: action (8 bits) | unused (24) | counter (32). */
+#define WEIR_POLICY_RULE(action, counter) ((__u64)(__u8)(action) | (__u64)(__u32)(counter) << 32)
+#define WEIR_POLICY_RULE_ACTION(rule)	  ((__u8)(rule))
+#define WEIR_POLICY_RULE_COUNTER(rule)	  ((__u32)((rule) >> 32))
 
 struct weir_policy_set {
 	struct weir_policy_row wildcard[WEIR_POLICY_DIRECTIONS]; /* check is not used */
 	__u32 rules;	  /* first of its rules; rule numbers count from it */
 	__u32 rule_count; /* at most 65535, WEIR_POLICY_NO_RULE */
 	__u32 bank;	  /* of the identities its rows are about */
-	__u32 spare[5];
+	__u32 audit;	  /* set of these policies and those in audit mode; 0: none are */
+	__u32 spare[4];
 };
 WEIR_ABI_VALUE(struct weir_policy_set, 64);
 

@@ -5,6 +5,8 @@
 
 #include "weir/types.h"
 
+/* NOLINTBEGIN(readability-identifier-naming): kernel style */
+
 #define LOOKUP_QUESTIONS 4096
 #define LOOKUPS_A_RUN	 1024
 
@@ -24,5 +26,7 @@ struct lookup_answer {
 	__u16 pad;
 };
 WEIR_ABI_VALUE(struct lookup_answer, 8);
+
+/* NOLINTEND(readability-identifier-naming) */
 
 #endif
