@@ -22,9 +22,7 @@ Compiler::Compiler(const Capacities& capacities, uint32_t bank, uint32_t epoch)
       rules_(capacities.rules),
       set_numbers_(std::min(capacities.sets, 65536U), WEIR_POLICY_SET_CLOSED),
       slots_(capacities.slots),
-      counters_(capacities.counters) {
-    dirty_ranges_.insert(IpPrefix::make(IpAddress::v4(0), 0).value());
-}
+      counters_(capacities.counters) {}
 
 /// Two rules, one a direction, that deny everybody.
 void Compiler::make_closed_set(Draft& draft) {
@@ -55,6 +53,8 @@ void Compiler::make_closed_set(Draft& draft) {
 model::PolicyTransaction Compiler::flush() {
     Draft draft;
     make_closed_set(draft);
+    // What keeps IPv6 ranges away from IPv4 has room before any of them.
+    if (prefixes_.empty()) settle_prefix(IpPrefix::make(IpAddress::v4(0), 0).value(), draft);
     settle_endpoints(draft);
     settle_addresses(draft);
     return finish(std::move(draft));

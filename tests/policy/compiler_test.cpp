@@ -226,6 +226,18 @@ TEST_F(CompilerTest, WantOfRoomForAnAuditClosesNobody) {
     EXPECT_EQ(tight.ask(1, q).by, "isolated");
 }
 
+TEST_F(CompilerTest, AFullTableOfRangesDoesNotLetIpv4InByIpv6) {
+    Capacities small = kRoomy;
+    small.cidrs = 1;
+    Rig tight(small);
+    model::PolicyRule rule;
+    rule.peers.emplace_back().block = IpPrefix::parse("::/0").value();
+    add_policy("six", {rule});
+    tight.tell({}, world);
+    tight.flush();
+    EXPECT_FALSE(tight.ask(1, {.pod = {}, .peer = ip("192.0.2.1"), .port = 80}).allowed);
+}
+
 TEST_F(CompilerTest, EverythingGoesAgain) {
     model::PolicyRule rule;
     rule.peers = {pods("app", "api")};
