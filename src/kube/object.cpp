@@ -7,7 +7,7 @@ namespace weir::kube {
 
 std::string_view to_string(Kind kind) {
     static constexpr std::array<std::string_view, kKindCount> kNames = {
-        "Node", "Namespace", "Pod", "Service", "EndpointSlice", "NetworkPolicy"};
+        "Node", "Namespace", "Pod", "Service", "EndpointSlice", "NetworkPolicy", "ServiceCIDR"};
     return kNames[static_cast<size_t>(kind)];
 }
 

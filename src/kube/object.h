@@ -13,13 +13,21 @@
 namespace weir::kube {
 
 /// The kinds that Weir reads; values are the indices of Object's alternatives.
-enum class Kind : uint8_t { kNode, kNamespace, kPod, kService, kEndpointSlice, kNetworkPolicy };
-inline constexpr size_t kKindCount = 6;
+enum class Kind : uint8_t {
+    kNode,
+    kNamespace,
+    kPod,
+    kService,
+    kEndpointSlice,
+    kNetworkPolicy,
+    kServiceCidr
+};
+inline constexpr size_t kKindCount = 7;
 /// "Service".
 std::string_view to_string(Kind kind);
 
 using Object = std::variant<model::Node, model::Namespace, model::Pod, model::Service,
-                            model::EndpointSlice, model::NetworkPolicy>;
+                            model::EndpointSlice, model::NetworkPolicy, model::ServiceCidr>;
 
 template <typename T>
 struct KindOf;
@@ -35,6 +43,8 @@ template <>
 struct KindOf<model::EndpointSlice> : std::integral_constant<Kind, Kind::kEndpointSlice> {};
 template <>
 struct KindOf<model::NetworkPolicy> : std::integral_constant<Kind, Kind::kNetworkPolicy> {};
+template <>
+struct KindOf<model::ServiceCidr> : std::integral_constant<Kind, Kind::kServiceCidr> {};
 template <typename T>
 inline constexpr Kind kKindOf = KindOf<T>::value;
 

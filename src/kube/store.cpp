@@ -22,9 +22,11 @@ auto dispatch(Kind kind, With with) {
         case Kind::kEndpointSlice:
             return with(std::type_identity<model::EndpointSlice>());
         case Kind::kNetworkPolicy:
+            return with(std::type_identity<model::NetworkPolicy>());
+        case Kind::kServiceCidr:
             break;
     }
-    return with(std::type_identity<model::NetworkPolicy>());
+    return with(std::type_identity<model::ServiceCidr>());
 }
 
 /// Which of two pods with one address is the one there now.

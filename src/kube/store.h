@@ -142,7 +142,8 @@ class Store {
     void index(const model::Pod& pod, bool enters);
 
     std::tuple<Table<model::Node>, Table<model::Namespace>, Table<model::Pod>,
-               Table<model::Service>, Table<model::EndpointSlice>, Table<model::NetworkPolicy>>
+               Table<model::Service>, Table<model::EndpointSlice>, Table<model::NetworkPolicy>,
+               Table<model::ServiceCidr>>
         tables_;
     std::map<ObjectKey, std::vector<StandBy>> standing_by_;
     std::unordered_map<SourceId, Source> sources_;

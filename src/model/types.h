@@ -163,6 +163,13 @@ struct Namespace {
     bool operator==(const Namespace&) const = default;
 };
 
+/// networking.k8s.io/v1 ServiceCIDR: ranges that ClusterIPs are taken from.
+struct ServiceCidr {
+    Meta meta;
+    std::vector<IpPrefix> cidrs;
+    bool operator==(const ServiceCidr&) const = default;
+};
+
 /// metav1.LabelSelector; empty selects everything.
 struct LabelRequirement {
     enum class Op : uint8_t { kIn, kNotIn, kExists, kDoesNotExist };
