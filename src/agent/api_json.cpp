@@ -150,6 +150,7 @@ std::string_view struct_name();
 #define WEIR_API_TYPES(TYPE) \
     TYPE(Status, "status") \
     TYPE(Source, "source") \
+    TYPE(KindState, "kind-state") \
     TYPE(Problem, "problem") \
     TYPE(Datapath, "datapath") \
     TYPE(Hook, "hook") \

@@ -40,16 +40,56 @@ struct Problem {
     }
 };
 
+/// How one kind is read from an API server.
+struct KindState {
+    std::string kind;
+    std::string state;
+    std::string since;
+    bool synced = false;
+    double silent_seconds = 0;
+    double lag_seconds = 0;
+    std::string resource_version;
+    uint64_t lists = 0;
+    uint64_t watches = 0;
+    uint64_t events = 0;
+    uint64_t bytes = 0;
+    uint64_t failures = 0;
+    uint64_t refused = 0;
+    std::string error;
+
+    static constexpr void fields(auto&& add) {
+        add("kind", &KindState::kind, "\"Service\"");
+        add("state", &KindState::state,
+            "\"watching\"; \"disconnected\", what is known stays; \"absent\" from the cluster");
+        add("since", &KindState::since, "RFC 3339 time since which it is watched, or not");
+        add("synced", &KindState::synced, "all objects of the kind have been read once");
+        add("silent_seconds", &KindState::silent_seconds,
+            "time since anything came; bookmarks come every minute");
+        add("lag_seconds", &KindState::lag_seconds,
+            "of the last changes, from their arrival to the agent's store");
+        add("resource_version", &KindState::resource_version, "where a watch goes on");
+        add("lists", &KindState::lists, "complete lists read");
+        add("watches", &KindState::watches, "watches opened");
+        add("events", &KindState::events, "changes and bookmarks read");
+        add("bytes", &KindState::bytes, "bytes received, as on the wire before TLS");
+        add("failures", &KindState::failures, "requests and watches that ended badly");
+        add("refused", &KindState::refused, "changes with mistakes, which changed nothing");
+        add("error", &KindState::error, "why it is not watched");
+    }
+};
+
 struct Source {
     std::string name;
     bool synced = false;
     std::map<std::string, uint64_t> objects;
+    std::vector<KindState> kinds;
     std::vector<Problem> problems;
 
     static constexpr void fields(auto&& add) {
-        add("name", &Source::name, "\"file:DIR\"");
+        add("name", &Source::name, "\"file:DIR\", or the URLs of the API servers");
         add("synced", &Source::synced, "everything it holds has been read once");
         add("objects", &Source::objects, "number of objects by kind");
+        add("kinds", &Source::kinds, "how each kind is read; empty for files");
         add("problems", &Source::problems, "what of it cannot be used");
     }
 };

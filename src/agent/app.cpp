@@ -28,6 +28,7 @@
 #include "datapath/reader.h"
 #include "flow/hub.h"
 #include "flow/ring_reader.h"
+#include "kube/api/access.h"
 
 namespace weir::agent {
 namespace {
@@ -77,6 +78,14 @@ Result<std::optional<gid_t>> find_group(const std::string& name) {
     return found->gr_gid;
 }
 
+/// Makes `auto` one of the others.
+void choose_source(Config& config) {
+    if (config.source != Config::Source::kAuto) return;
+    const bool cluster = !config.kubeconfig.empty() || kube::api::in_cluster();
+    config.source = cluster ? Config::Source::kKubernetes : Config::Source::kFiles;
+    if (!cluster) config.source_dirs = {"/etc/weir/objects"};
+}
+
 /// The BPF file system: the configured one, or the usual place.
 fs::path bpffs_of(const Config& config) {
     return config.bpffs.empty() ? fs::path("/sys/fs/bpf") : config.bpffs;
@@ -103,17 +112,22 @@ Result<std::pair<IpAddress, uint16_t>> parse_listener(const std::string& text) {
 /// reverse: the server and the workers end before what they use.
 class Agent {
   public:
-    explicit Agent(Start start) : start_(std::move(start)), config_(start_.config) {}
+    explicit Agent(Start start) : start_(std::move(start)), config_(start_.config) {
+        choose_source(start_.config);
+    }
 
     Result<void> run() {
         WEIR_CHECK(prepare());
         WEIR_CHECK(bring_up());
         WEIR_CHECK(serve());
         loop_.stop_on_signals();
-        log::info("ready: {} Services, {} pods", objects_->store().count<model::Service>(),
-                  pods_->size());
+        if (!objects_->synced())
+            log::info("serving; tables follow when every object has been read");
+        take_over_when_synced();
+        if (failure_) return Failure(*std::exchange(failure_, {}));
         loop_.run();
         server_->stop();
+        if (failure_) return Failure(*std::exchange(failure_, {}));
         return {};
     }
 
@@ -145,17 +159,36 @@ class Agent {
                                                        .build = datapath::embedded_build()}));
         report_capacities();
         objects_ = WEIR_TRY(Objects::open(config_, datapath_->lb(), object_hooks()));
+        WEIR_CHECK(objects_->wait_for_node());
         pod_ranges_ = objects_->pod_ranges();
         host_ = WEIR_TRY(Host::open(config_, pod_ranges_, objects_->node_addresses()));
         WEIR_CHECK(host_->ensure_link());
         WEIR_CHECK(datapath_->load(WEIR_TRY(host_->program_config())));
         WEIR_CHECK(host_->write_tables(*datapath_));
+        return bring_up_pods();
+    }
+
+    /// What waits for all objects: until then the tables and programs of the agent before go on.
+    Result<void> take_over() {
         WEIR_CHECK(objects_->start());
-        WEIR_CHECK(bring_up_pods());
         const auto activation = WEIR_TRY(datapath_->activate(to_datapath(config_.socket_hooks)));
         log::info("programs in force, bank {}", activation.bank);
         WEIR_CHECK(host_->attach_devices(*datapath_));
+        WEIR_CHECK(install_cni(cni_install()));
+        refresh_names();
+        objects_->report_ready();
+        log::info("ready: {} Services, {} pods", objects_->store().count<model::Service>(),
+                  pods_->size());
         return {};
+    }
+
+    /// Now, or as soon as everything has been read.
+    void take_over_when_synced() {
+        if (objects_->started() || !objects_->synced()) return;
+        if (auto result = take_over(); !result) {
+            failure_ = std::move(result).error();
+            loop_.stop();
+        }
     }
 
     Result<void> bring_up_pods() {
@@ -202,7 +235,6 @@ class Agent {
         metrics_.emplace(metrics::BuildInfo{std::string(build_version()), ""},
                          [this] { return views_->metrics(); });
         WEIR_CHECK(listen());
-        WEIR_CHECK(install_cni(cni_install()));
         watch();
         return {};
     }
@@ -268,11 +300,14 @@ class Agent {
     }
 
     void watch() {
-        loop_.watch(objects_->fd(), [this] {
-            if (auto result = objects_->on_readable(); !result) {
-                log::error("reading objects: {}", result.error().message());
-            }
-        });
+        for (const int fd : objects_->fds()) {
+            loop_.watch(fd, [this] {
+                if (auto result = objects_->on_readable(); !result) {
+                    log::error("reading objects: {}", result.error().message());
+                }
+                take_over_when_synced();
+            });
+        }
         loop_.watch(ring_->fd(), [this] {
             if (auto result = ring_->read(kEventBudget); !result) {
                 log::error("flow events: {}", result.error().message());
@@ -288,7 +323,9 @@ class Agent {
         });
         loop_.watch(cni_->queue_fd(), [this] { workers_.run([this] { cni_->drain_queue(); }); });
         loop_.every(100ms, [this] { mend(); });
-        loop_.every(2s, [this] { objects_->age(std::chrono::steady_clock::now()); });
+        loop_.every(2s, [this] {
+            if (objects_->started()) objects_->age(std::chrono::steady_clock::now());
+        });
         loop_.every(1s, [this] { save_names(); });
     }
 
@@ -305,6 +342,7 @@ class Agent {
         if (auto result = host_->write_tables(*datapath_); !result) {
             log::error("host tables: {}", result.error().message());
         }
+        if (!objects_->started()) return refresh_names();
         if (auto result = host_->attach_devices(*datapath_); !result) {
             log::error("attaching to devices: {}", result.error().message());
         }
@@ -332,6 +370,7 @@ class Agent {
             WEIR_CHECK(host_->ensure_link());
             WEIR_CHECK(datapath_->load(WEIR_TRY(host_->program_config())));
             WEIR_CHECK(host_->write_tables(*datapath_));
+            if (!objects_->started()) return {};
             WEIR_CHECK(datapath_->activate(to_datapath(config_.socket_hooks)));
             return host_->attach_devices(*datapath_);
         };
@@ -408,6 +447,7 @@ class Agent {
     std::optional<metrics::Metrics> metrics_;
     std::optional<api::Server> server_;
     bool names_changed_ = true;
+    std::optional<Error> failure_;
     Workers workers_{kCniThreads};
 };
 

@@ -83,9 +83,20 @@ Result<PortRange> parse_ports(std::string_view text) {
 }
 
 Result<void> parse_sources(Config& config, std::string_view text) {
+    config.source_dirs.clear();
+    if (text == "auto") {
+        config.source = Config::Source::kAuto;
+        return {};
+    }
+    if (text == "kubernetes") {
+        config.source = Config::Source::kKubernetes;
+        return {};
+    }
+    config.source = Config::Source::kFiles;
     for (const auto part : split(text)) {
         if (!part.starts_with("file:") || part.size() == 5) {
-            return fail(Errc::kInvalid, "\"{}\" is not a source; use file:DIRECTORY", part);
+            return fail(Errc::kInvalid, "\"{}\" is not a source; use kubernetes or file:DIRECTORY",
+                        part);
         }
         config.source_dirs.emplace_back(part.substr(5));
     }
@@ -123,17 +134,29 @@ Result<void> set_count(Config& config, std::string_view text) {
     return {};
 }
 
-Result<void> set_devices(Config& config, std::string_view text) {
-    config.devices.clear();
+template <auto Member>
+Result<void> set_list(Config& config, std::string_view text) {
+    (config.*Member).clear();
     for (const auto part : split(text))
-        config.devices.emplace_back(part);
+        (config.*Member).emplace_back(part);
     return {};
 }
 
 constexpr Option kOptions[] = {
-    {{"source", "file:DIR", "file:/etc/weir/objects",
-      "where objects come from: a directory of Kubernetes YAML or JSON; several with commas"},
+    {{"source", "SOURCE", "auto",
+      "where objects come from: kubernetes (an API server) or file:DIR, a directory of Kubernetes "
+      "YAML "
+      "or JSON, several with commas; auto: kubernetes in a pod of a cluster, else "
+      "file:/etc/weir/objects"},
      parse_sources},
+    {{"kubeconfig", "FILE", "",
+      "how to reach the API server; default: the service account of the agent's pod"},
+     set_text<&Config::kubeconfig>},
+    {{"api-servers", "LIST", "",
+      "URLs of API servers, tried in turn, instead of those of the kubeconfig or the pod: the "
+      "agent "
+      "must reach one before any Service works"},
+     set_list<&Config::api_servers>},
     {{"node-name", "NAME", "", "this node's name in the objects; default: the host's name"},
      set_text<&Config::node_name>},
     {{"run-dir", "DIR", "/run/weir", "state that lives until reboot: socket, addresses, queues"},
@@ -149,7 +172,7 @@ constexpr Option kOptions[] = {
      set_text<&Config::metrics_address>},
     {{"devices", "LIST", "",
       "external devices, names or globs; default: those with a default route or global address"},
-     set_devices},
+     set_list<&Config::devices>},
     {{"pod-cidrs", "LIST", "10.244.0.0/24,fd00:10:244::/64",
       "pod ranges of this node when no Node object gives them"},
      set<&Config::pod_cidrs, parse_prefixes>},

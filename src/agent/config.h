@@ -27,7 +27,12 @@ struct PortRange {
 /// Everything that can be set. Each member has one line in the option table (config.cpp), which
 /// gives its flag, environment variable, key in the configuration file, default and help.
 struct Config {
+    /// kAuto: the cluster if this is a pod of one, else /etc/weir/objects.
+    enum class Source : uint8_t { kAuto, kFiles, kKubernetes };
+    Source source = Source::kAuto;
     std::vector<std::filesystem::path> source_dirs;
+    std::filesystem::path kubeconfig;      ///< empty: the service account
+    std::vector<std::string> api_servers;  ///< URLs; empty: those of the configuration
     std::string node_name;
     std::filesystem::path run_dir;
     std::filesystem::path bpffs;        ///< empty: found by looking

@@ -38,6 +38,16 @@ enum Id : unsigned char {
     kCniSeconds,
     kResident,
     kCpuSeconds,
+    kApiConnected,
+    kApiSynced,
+    kApiSilence,
+    kApiLag,
+    kApiLists,
+    kApiWatches,
+    kApiEvents,
+    kApiBytes,
+    kApiFailures,
+    kApiRefused,
     kIdCount,
 };
 
@@ -71,6 +81,19 @@ inline constexpr Definition kDefinitions[] = {
      "Time a request of the container runtime took in the agent."},
     {"process_resident_memory_bytes", Type::kGauge, "", "Resident memory of the agent."},
     {"process_cpu_seconds_total", Type::kCounter, "", "CPU time of the agent."},
+    {"weir_api_connected", Type::kGauge, "kind", "1 while a watch of the kind is open."},
+    {"weir_api_synced", Type::kGauge, "kind", "1 once all objects of the kind have been read."},
+    {"weir_api_silence_seconds", Type::kGauge, "kind",
+     "Time since the API server last sent anything about the kind; bookmarks come every minute."},
+    {"weir_api_lag_seconds", Type::kGauge, "kind",
+     "Of the last changes of the kind, from their arrival to the agent's store."},
+    {"weir_api_lists_total", Type::kCounter, "kind", "Complete lists read from the API server."},
+    {"weir_api_watches_total", Type::kCounter, "kind", "Watches opened."},
+    {"weir_api_events_total", Type::kCounter, "kind", "Changes and bookmarks read."},
+    {"weir_api_received_bytes_total", Type::kCounter, "kind", "Bytes of answers, before TLS."},
+    {"weir_api_failures_total", Type::kCounter, "kind", "Requests and watches that ended badly."},
+    {"weir_api_refused_total", Type::kCounter, "kind",
+     "Changes of objects with mistakes, which changed nothing."},
 };
 static_assert(std::size(kDefinitions) == kIdCount);
 

@@ -148,6 +148,30 @@ double cpu_seconds() {
 
 }  // namespace
 
+namespace {
+
+void add_api_kinds(Scrape& scrape, const Snapshot& snapshot) {
+    const auto add = [&](Id id, auto value) {
+        auto& family = scrape.family(id);
+        for (const auto& kind : snapshot.api_kinds) {
+            Scrape::add(family, static_cast<double>(value(kind)), {{"kind", kind.kind}});
+        }
+    };
+    using Kind = Snapshot::ApiKind;
+    add(kApiConnected, [](const Kind& kind) { return kind.connected ? 1 : 0; });
+    add(kApiSynced, [](const Kind& kind) { return kind.synced ? 1 : 0; });
+    add(kApiSilence, [](const Kind& kind) { return kind.silence; });
+    add(kApiLag, [](const Kind& kind) { return kind.lag; });
+    add(kApiLists, [](const Kind& kind) { return kind.lists; });
+    add(kApiWatches, [](const Kind& kind) { return kind.watches; });
+    add(kApiEvents, [](const Kind& kind) { return kind.events; });
+    add(kApiBytes, [](const Kind& kind) { return kind.bytes; });
+    add(kApiFailures, [](const Kind& kind) { return kind.failures; });
+    add(kApiRefused, [](const Kind& kind) { return kind.refused; });
+}
+
+}  // namespace
+
 struct Metrics::Impl {
     Impl(BuildInfo b, std::function<Snapshot()> c) : build(std::move(b)), collect(std::move(c)) {}
 
@@ -188,6 +212,7 @@ std::vector<MetricFamily> Metrics::Impl::scraped() const {
     for (const auto& [kind, count] : snapshot.problems) {
         Scrape::add(problems, static_cast<double>(count), {{"kind", kind}});
     }
+    add_api_kinds(scrape, snapshot);
     scrape.single(kPods, snapshot.pods);
     scrape.single(kServices, snapshot.services);
     scrape.single(kBackends, snapshot.backends);

@@ -29,12 +29,27 @@ struct Snapshot {
         uint64_t cooling = 0;
         uint64_t capacity = 0;
     };
+    /// How a kind is read from an API server.
+    struct ApiKind {
+        std::string kind;
+        bool connected = false;
+        bool synced = false;
+        double silence = 0;
+        double lag = 0;
+        uint64_t lists = 0;
+        uint64_t watches = 0;
+        uint64_t events = 0;
+        uint64_t bytes = 0;
+        uint64_t failures = 0;
+        uint64_t refused = 0;
+    };
     /// Sum over CPUs, [reason][direction].
     std::array<std::array<weir_count, WEIR_DIRECTIONS>, WEIR_DROP_REASONS> drops{};
     /// Sum over CPUs, by enum weir_counter.
     std::array<uint64_t, WEIR_COUNTERS> counters{};
     std::vector<Table> tables;
     std::vector<Pool> pools;
+    std::vector<ApiKind> api_kinds;            ///< empty without an API server
     std::map<std::string, uint64_t> problems;  ///< by kind of object
     uint64_t pods = 0;
     uint64_t services = 0;

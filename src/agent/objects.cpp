@@ -3,7 +3,11 @@
 
 #include <unordered_set>
 
+#include <poll.h>
+
+#include "agent/node_memory.h"
 #include "common/log.h"
+#include "kube/api/kubeconfig.h"
 
 namespace weir::agent {
 namespace {
@@ -19,6 +23,28 @@ lb::Capacities capacities(const Config& config) {
             .backends = config.max_backends};
 }
 
+/// Seconds between two lines about what the start waits for.
+constexpr unsigned kTellEvery = 10;
+
+Result<kube::api::Access> access_of(const Config& config) {
+    auto access = config.kubeconfig.empty() ? kube::api::in_cluster_access()
+                                            : kube::api::kubeconfig_access(config.kubeconfig);
+    if (!access) return access;
+    WEIR_CHECK(kube::api::use_servers(*access, config.api_servers));
+    return access;
+}
+
+/// Why the pod ranges of this node are not known.
+std::string node_trouble(const kube::api::ApiSource& api, const model::Node* node) {
+    const auto state = api.states()[static_cast<size_t>(kube::Kind::kNode)];
+    if (!state.synced) {
+        return fmt::format("{}: {}", api.servers(),
+                           state.error.empty() ? "no answer yet" : state.error);
+    }
+    return node == nullptr ? "the cluster has no Node of this name; set node-name to the Node's"
+                           : "this Node has no podCIDR; does the controller manager allocate them?";
+}
+
 lb::NodeContext context_of(const kube::Store& store, const Config& config) {
     const auto* node = store.find<model::Node>({{}, model::Text(config.node_name)});
     return node != nullptr ? lb::node_context(*node) : lb::NodeContext{config.node_name, {}};
@@ -28,7 +54,8 @@ lb::NodeContext context_of(const kube::Store& store, const Config& config) {
 
 Objects::Objects(const Config& config, const datapath::LbWriter& writer, Hooks hooks,
                  std::unique_ptr<kube::Store> store,
-                 std::unique_ptr<kube::EndpointController> controller, kube::FileSource files)
+                 std::unique_ptr<kube::EndpointController> controller, kube::FileSource files,
+                 std::unique_ptr<kube::api::ApiSource> api)
     : config_(config),
       writer_(writer),
       hooks_(std::move(hooks)),
@@ -36,6 +63,7 @@ Objects::Objects(const Config& config, const datapath::LbWriter& writer, Hooks h
       store_(*store_owner_),
       controller_(std::move(controller)),
       files_(std::move(files)),
+      api_(std::move(api)),
       planner_(context_of(store_, config)),
       tables_(capacities(config)) {
     store_.subscribe([this](const kube::Delta& delta) { take(delta); });
@@ -44,32 +72,87 @@ Objects::Objects(const Config& config, const datapath::LbWriter& writer, Hooks h
 Result<std::unique_ptr<Objects>> Objects::open(const Config& config,
                                                const datapath::LbWriter& writer, Hooks hooks) {
     auto store = std::make_unique<kube::Store>();
-    auto controller = std::make_unique<kube::EndpointController>(*store);
+    const bool cluster = config.source == Config::Source::kKubernetes;
+    // The cluster has a controller of its own.
+    auto controller = cluster ? nullptr : std::make_unique<kube::EndpointController>(*store);
     auto directories = config.source_dirs;
     // Pods that `weir run` started on this host say so themselves.
     directories.push_back(config.run_dir / "pods.d");
     auto files = WEIR_TRY(kube::FileSource::open(*store, std::move(directories)));
-    controller->update();
+    std::unique_ptr<kube::api::ApiSource> api;
+    if (cluster) {
+        auto access = WEIR_TRY(access_of(config));
+        api = WEIR_TRY(kube::api::ApiSource::open(*store, std::move(access)));
+    }
+    if (controller) controller->update();
     store->publish();  // nobody listens yet: start() takes everything
     return std::unique_ptr<Objects>(new Objects(config, writer, std::move(hooks), std::move(store),
-                                                std::move(controller), std::move(files)));
+                                                std::move(controller), std::move(files),
+                                                std::move(api)));
+}
+
+const model::Node* Objects::node() const {
+    const auto* found = store_.find<model::Node>({{}, model::Text(config_.node_name)});
+    return found == nullptr && remembered_ ? &*remembered_ : found;
 }
 
 std::vector<IpPrefix> Objects::pod_ranges() const {
-    const auto* node = store_.find<model::Node>({{}, model::Text(config_.node_name)});
-    if (node == nullptr || node->pod_cidrs.empty()) return config_.pod_cidrs;
-    return {node->pod_cidrs.begin(), node->pod_cidrs.end()};
+    const model::Node* const self = node();
+    if (self != nullptr && !self->pod_cidrs.empty()) return self->pod_cidrs;
+    return api_ ? std::vector<IpPrefix>() : config_.pod_cidrs;
 }
 
 std::vector<IpAddress> Objects::node_addresses() const {
-    const auto* node = store_.find<model::Node>({{}, model::Text(config_.node_name)});
-    if (node == nullptr) return {};
-    return {node->internal_ips.begin(), node->internal_ips.end()};
+    const model::Node* const self = node();
+    return self == nullptr ? std::vector<IpAddress>() : self->internal_ips;
+}
+
+bool Objects::synced() const {
+    if (!files_.synced()) return false;
+    return !api_ || (api_->synced(kube::Kind::kNode) && api_->synced(kube::Kind::kService) &&
+                     api_->synced(kube::Kind::kEndpointSlice));
+}
+
+std::vector<int> Objects::fds() const {
+    std::vector<int> fds{files_.fd()};
+    if (api_) fds.push_back(api_->fd());
+    return fds;
+}
+
+Result<void> Objects::wait_for_node() {
+    if (!api_) return {};
+    remembered_ = load_node(config_.run_dir, config_.node_name);
+    if (remembered_) {
+        log::info("node {}: pod ranges and addresses as before", config_.node_name);
+        return {};
+    }
+    for (unsigned waited = 0; pod_ranges().empty(); ++waited) {
+        if (waited % kTellEvery == 1) log::info("waiting: {}", node_trouble(*api_, node()));
+        pollfd poll{.fd = api_->fd(), .events = POLLIN, .revents = 0};
+        ::poll(&poll, 1, 1000);
+        api_->on_readable();
+        store_.publish();
+    }
+    remember_node();
+    return {};
+}
+
+void Objects::report_ready() {
+    if (api_) api_->report_node_ready(config_.node_name);
+}
+
+void Objects::remember_node() {
+    const auto* self = store_.find<model::Node>({{}, model::Text(config_.node_name)});
+    if (!api_ || self == nullptr || self->pod_cidrs.empty()) return;
+    if (auto saved = save_node(config_.run_dir, *self); !saved) {
+        log::warn("remembering this node: {}", saved.error().message());
+    }
 }
 
 Result<void> Objects::start() {
     tables_.adopt(WEIR_TRY(writer_.read()));
     started_ = true;
+    planner_.set_node(context_of(store_, config_));
     commit(tables_.apply(all_services()));
     if (!write_error_.empty()) return fail(Errc::kSystem, "{}", write_error_);
     commit(tables_.finish_adoption());
@@ -78,12 +161,14 @@ Result<void> Objects::start() {
 
 Result<void> Objects::on_readable() {
     WEIR_CHECK(files_.on_readable());
-    controller_->update();
+    if (api_) api_->on_readable();
+    if (controller_) controller_->update();
     store_.publish();
     return {};
 }
 
 void Objects::take(const kube::Delta& delta) {
+    if (delta.of(kube::Kind::kNode).contains({{}, model::Text(config_.node_name)})) remember_node();
     if (!started_) return;
     const auto begin = std::chrono::steady_clock::now();
     lb::Changes changes;

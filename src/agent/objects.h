@@ -10,6 +10,7 @@
 
 #include "agent/config.h"
 #include "datapath/lb_writer.h"
+#include "kube/api/api_source.h"
 #include "kube/endpoint_controller.h"
 #include "kube/file_source.h"
 #include "kube/store.h"
@@ -31,23 +32,36 @@ class Objects {
         std::function<void(std::chrono::duration<double>)> programmed;
     };
 
-    /// Reads every source once; writes nothing yet. `writer` outlives this object.
+    /// Reads files once and begins to read from the API server; writes nothing yet. `writer`
+    /// outlives this object.
     static Result<std::unique_ptr<Objects>> open(const Config& config,
                                                  const datapath::LbWriter& writer, Hooks hooks);
 
-    /// Takes over what the kernel's tables hold, brings them up to date and removes what is stale.
+    /// Waits until this node's pod ranges are known: from its Node, or from what was remembered of
+    /// it in the run directory. Returns at once where files are the source.
+    Result<void> wait_for_node();
+
+    /// Pods can be wired and Services are in force: the cluster, if any, is told so.
+    void report_ready();
+
+    /// Once synced(): takes over what the kernel's tables hold, brings them up to date and removes
+    /// what is stale.
     Result<void> start();
 
-    /// Readable when on_readable() has something to do.
-    [[nodiscard]] int fd() const { return files_.fd(); }
+    /// Each is readable when on_readable() has something to do.
+    [[nodiscard]] std::vector<int> fds() const;
     Result<void> on_readable();
+    [[nodiscard]] bool started() const { return started_; }
     /// Every few seconds: moves backends without a Service on (lb/backends.h).
     void age(std::chrono::steady_clock::time_point now);
 
     [[nodiscard]] const kube::Store& store() const { return store_; }
     [[nodiscard]] const kube::FileSource& files() const { return files_; }
     [[nodiscard]] const lb::Tables& tables() const { return tables_; }
-    [[nodiscard]] bool synced() const { return files_.synced(); }
+    /// The API server, if that is the source.
+    [[nodiscard]] const kube::api::ApiSource* api() const { return api_.get(); }
+    /// What the tables are made of has been read once.
+    [[nodiscard]] bool synced() const;
     /// This node's pod ranges: those of its Node object, else the configured ones.
     [[nodiscard]] std::vector<IpPrefix> pod_ranges() const;
     [[nodiscard]] std::vector<IpAddress> node_addresses() const;
@@ -61,7 +75,10 @@ class Objects {
   private:
     Objects(const Config& config, const datapath::LbWriter& writer, Hooks hooks,
             std::unique_ptr<kube::Store> store,
-            std::unique_ptr<kube::EndpointController> controller, kube::FileSource files);
+            std::unique_ptr<kube::EndpointController> controller, kube::FileSource files,
+            std::unique_ptr<kube::api::ApiSource> api);
+    [[nodiscard]] const model::Node* node() const;
+    void remember_node();
     void take(const kube::Delta& delta);
     void update_service(const model::ObjectName& name, lb::Changes& changes);
     lb::Changes all_services();
@@ -74,8 +91,10 @@ class Objects {
     Hooks hooks_;
     std::unique_ptr<kube::Store> store_owner_;  // stable address: the controller refers to it
     kube::Store& store_;
-    std::unique_ptr<kube::EndpointController> controller_;
+    std::unique_ptr<kube::EndpointController> controller_;  ///< none in a cluster, which has one
     kube::FileSource files_;
+    std::unique_ptr<kube::api::ApiSource> api_;
+    std::optional<model::Node> remembered_;  ///< this node, as it was before the agent started
     lb::Planner planner_;
     lb::Tables tables_;
     std::map<model::ObjectName, std::vector<std::string>> warnings_;

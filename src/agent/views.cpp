@@ -105,6 +105,34 @@ Result<json::value> as_json(const Result<T>& result) {
     return api::to_json(*result);
 }
 
+std::string_view state_word(const kube::api::KindState& state) {
+    if (state.absent) return "absent";
+    return state.connected ? "watching" : "disconnected";
+}
+
+std::vector<api::KindState> kind_states(const kube::api::ApiSource& source) {
+    const auto now = std::chrono::steady_clock::now();
+    std::vector<api::KindState> out;
+    for (const auto& state : source.states()) {
+        const bool heard = state.heard.time_since_epoch().count() != 0;
+        out.push_back({.kind = std::string(to_string(state.kind)),
+                       .state = std::string(state_word(state)),
+                       .since = rfc3339(state.since),
+                       .synced = state.synced,
+                       .silent_seconds = heard ? duration<double>(now - state.heard).count() : 0,
+                       .lag_seconds = state.lag.count(),
+                       .resource_version = state.resource_version,
+                       .lists = state.lists,
+                       .watches = state.watches,
+                       .events = state.events,
+                       .bytes = state.bytes,
+                       .failures = state.failures,
+                       .refused = state.refused,
+                       .error = state.error});
+    }
+    return out;
+}
+
 }  // namespace
 
 Views::Views(const ViewInputs& inputs) : in_(inputs) {}
@@ -138,6 +166,13 @@ void Views::register_on(api::Router& router) const {
 std::vector<std::string> Views::troubles() const {
     std::vector<std::string> reasons;
     if (!in_.objects.synced()) reasons.emplace_back("not every source has been read once");
+    if (const auto* api = in_.objects.api()) {
+        for (const auto& state : api->states()) {
+            if (state.synced) continue;
+            reasons.push_back(fmt::format("{}: not read yet: {}", to_string(state.kind),
+                                          state.error.empty() ? "in progress" : state.error));
+        }
+    }
     if (!in_.objects.write_error().empty()) {
         reasons.push_back("load-balancing tables: " + in_.objects.write_error());
     }
@@ -188,6 +223,10 @@ std::vector<api::Source> Views::sources() const {
     for (const auto& dir : in_.start.config.source_dirs) {
         source.name += (source.name.empty() ? "file:" : ",file:") + dir.string();
     }
+    if (const auto* api = in_.objects.api()) {
+        source.name = api->servers();
+        source.kinds = kind_states(*api);
+    }
     source.synced = in_.objects.synced();
     const auto& store = in_.objects.store();
     source.objects = {{"Node", store.count<model::Node>()},
@@ -195,8 +234,14 @@ std::vector<api::Source> Views::sources() const {
                       {"Pod", store.count<model::Pod>()},
                       {"Service", store.count<model::Service>()},
                       {"EndpointSlice", store.count<model::EndpointSlice>()},
-                      {"NetworkPolicy", store.count<model::NetworkPolicy>()}};
-    for (const auto& problem : in_.objects.files().problems()) {
+                      {"NetworkPolicy", store.count<model::NetworkPolicy>()},
+                      {"ServiceCIDR", store.count<model::ServiceCidr>()}};
+    auto problems = in_.objects.files().problems();
+    if (const auto* api = in_.objects.api()) {
+        for (auto& problem : api->problems())
+            problems.push_back(std::move(problem));
+    }
+    for (const auto& problem : problems) {
         source.problems.push_back({.source = source.name,
                                    .file = problem.file,
                                    .line = problem.line,
@@ -383,6 +428,21 @@ metrics::Snapshot Views::metrics() const {
     for (const auto& source : sources()) {
         for (const auto& problem : source.problems) {
             ++out.problems[problem.object.substr(0, problem.object.find(' '))];
+        }
+    }
+    if (const auto* api = in_.objects.api()) {
+        for (const auto& state : kind_states(*api)) {
+            out.api_kinds.push_back({.kind = state.kind,
+                                     .connected = state.state == "watching",
+                                     .synced = state.synced,
+                                     .silence = state.silent_seconds,
+                                     .lag = state.lag_seconds,
+                                     .lists = state.lists,
+                                     .watches = state.watches,
+                                     .events = state.events,
+                                     .bytes = state.bytes,
+                                     .failures = state.failures,
+                                     .refused = state.refused});
         }
     }
     out.pods = in_.pods.size();

@@ -26,12 +26,24 @@ std::string objects_text(const std::map<std::string, uint64_t>& objects) {
     return parts.empty() ? "no objects" : join(parts, ", ");
 }
 
+std::string kind_text(const api::KindState& kind) {
+    std::string text = fmt::format("{} since {}", kind.state, kind.since);
+    if (!kind.synced) text += ", not read yet";
+    if (kind.state == "watching") {
+        text += fmt::format(", heard {:.0f} s ago, lag {:.1f} ms", kind.silent_seconds,
+                            kind.lag_seconds * 1000);
+    }
+    return kind.error.empty() ? text : text + ": " + kind.error;
+}
+
 std::string sources_text(const api::Status& status) {
     std::string text;
     for (const auto& source : status.sources) {
         text += line("Source", fmt::format("{}: {}, {}", source.name,
                                            source.synced ? "in step" : "not read yet",
                                            objects_text(source.objects)));
+        for (const auto& kind : source.kinds)
+            text += line("  " + kind.kind, kind_text(kind));
         for (const auto& problem : source.problems) {
             const std::string where =
                 problem.line == 0 ? problem.file : fmt::format("{}:{}", problem.file, problem.line);
