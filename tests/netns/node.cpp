@@ -156,8 +156,12 @@ std::vector<std::string> Node::agent_argv(const std::vector<std::string>& more) 
     return argv;
 }
 
-bool Node::start_agent(const std::vector<std::string>& more_flags) {
+void Node::launch_agent(const std::vector<std::string>& more_flags) {
     agent_ = Process::start(agent_argv(more_flags), dir_ / "log/agent", {"", cgroup_ + "/host"});
+}
+
+bool Node::start_agent(const std::vector<std::string>& more_flags) {
+    launch_agent(more_flags);
     const bool ready = eventually(
         [&] {
             return !agent_->running() || weir({"status", "--wait", "--wait-duration=10s"}).ok();

@@ -44,6 +44,8 @@ class Node {
 
     /// Starts the agent and waits until it is ready; false (and the log printed) if it is not.
     bool start_agent(const std::vector<std::string>& more_flags = {});
+    /// Starts the agent without waiting for anything.
+    void launch_agent(const std::vector<std::string>& more_flags = {});
     void stop_agent(int signal);
     [[nodiscard]] bool agent_running() { return agent_ && agent_->running(); }
 

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// An agent whose objects come from a real API server.
+#include <csignal>
+
+#include <gmock/gmock.h>
+
+#include "common/fd.h"
+#include "kube_api/control_plane.h"
+#include "netns/node.h"
+#include "netns/sockets.h"
+
+namespace weir::test {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+
+// The endpoint is a server outside of the node.
+constexpr std::string_view kObjects = R"(
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: node-1}
+spec:
+  taints: [{key: node.weir.io/agent-not-ready, effect: NoSchedule}, {key: other, effect: NoSchedule}]
+  podCIDR: 10.244.7.0/24
+  podCIDRs: [10.244.7.0/24, "fd00:10:244:7::/64"]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {clusterIP: 10.96.0.80, ports: [{name: http, port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+endpoints: [{addresses: [192.0.2.2]}]
+ports: [{name: http, port: 8080, protocol: TCP}]
+)";
+
+/// The permissions that the documentation gives the agent: it has no others here.
+std::string documented_role() {
+    const auto page = read_file(WEIR_KUBERNETES_PAGE).value();
+    const std::string fence = "```yaml\n";
+    const size_t begin = page.find(fence) + fence.size();
+    return page.substr(begin, page.find("```", begin) - begin);
+}
+
+class ClusterTest : public testing::Test {
+  protected:
+    void SetUp() override {
+        if (const std::string missing = ControlPlane::missing(); !missing.empty()) {
+            GTEST_SKIP() << missing;
+        }
+        node_.emplace();
+        plane_.emplace(ControlPlane::Net::kCallers);
+        plane_->apply(kObjects);
+        plane_->apply(documented_role());
+        plane_->kubectl({"create", "clusterrolebinding", "agent", "--clusterrole=weir-agent",
+                         "--user=agent"});
+        flags_ = {"--source=kubernetes", "--kubeconfig=" + plane_->kubeconfig("agent").string()};
+    }
+    void TearDown() override {
+        plane_.reset();
+        node_.reset();
+    }
+    std::string web() const {
+        return run_in(node_->host(), [] { return http_get("10.96.0.80", 80); });
+    }
+    bool web_answers() const {
+        return eventually([this] { return web().starts_with("outside to "); }, 20s);
+    }
+
+    std::optional<Node> node_;
+    std::optional<ControlPlane> plane_;
+    std::vector<std::string> flags_;
+};
+
+TEST_F(ClusterTest, ServicesOfTheClusterAreServed) {
+    ASSERT_TRUE(node_->start_agent(flags_));
+    EXPECT_TRUE(web_answers()) << web();
+    EXPECT_THAT(node_->weir_ok({"service", "list"}), HasSubstr("shop/web"));
+    EXPECT_THAT(node_->weir_ok({"status"}), HasSubstr("watching since"));
+    EXPECT_THAT(node_->weir_ok({"ipam", "-o", "json"}), HasSubstr("10.244.7.0/24"))
+        << "pod ranges are those of the Node";
+
+    // The node may take pods now, and what others say about it stays.
+    const auto taints = [this] {
+        return plane_->kubectl({"get", "node", "node-1", "-o", "jsonpath={.spec.taints[*].key}"});
+    };
+    EXPECT_TRUE(eventually([&] { return taints().find("agent-not-ready") == std::string::npos; }));
+    EXPECT_THAT(taints(), HasSubstr("other"));
+    EXPECT_EQ(
+        plane_->kubectl({"get", "node", "node-1", "-o",
+                         "jsonpath={.status.conditions[?(@.type=='NetworkUnavailable')].status}"}),
+        "False");
+
+    plane_->apply(R"(
+apiVersion: v1
+kind: Service
+metadata: {name: more, namespace: shop}
+spec: {clusterIP: 10.96.0.81, ports: [{name: http, port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: more-1, namespace: shop, labels: {kubernetes.io/service-name: more}}
+addressType: IPv4
+endpoints: [{addresses: [192.0.2.2]}]
+ports: [{name: http, port: 8080, protocol: TCP}]
+)");
+    EXPECT_TRUE(eventually([this] {
+        return run_in(node_->host(), [] { return http_get("10.96.0.81", 80); })
+            .starts_with("outside to ");
+    }));
+    plane_->kubectl({"-n", "shop", "delete", "service", "more"});
+    EXPECT_TRUE(eventually([this] {
+        return !run_in(node_->host(), [] {
+                    return http_get("10.96.0.81", 80);
+                }).starts_with("outside to ");
+    }));
+}
+
+TEST_F(ClusterTest, ServicesOutliveTheApiServerAndAnAgentThatStartsWithoutOne) {
+    ASSERT_TRUE(node_->start_agent(flags_));
+    ASSERT_TRUE(web_answers()) << web();
+    plane_->kill_server();
+    EXPECT_TRUE(web_answers()) << web();
+    node_->stop_agent(SIGKILL);
+    EXPECT_TRUE(web_answers()) << web();
+
+    node_->launch_agent(flags_);
+    ASSERT_TRUE(eventually(
+        [this] { return node_->weir({"status"}).out.find("disconnected") != std::string::npos; },
+        30s))
+        << node_->agent_log();
+    EXPECT_TRUE(web_answers()) << "tables and programs of before stay: " << web();
+    plane_->start_server();
+    EXPECT_TRUE(eventually([this] { return node_->weir({"status", "--wait"}).ok(); }, 60s))
+        << node_->agent_log();
+    EXPECT_TRUE(web_answers()) << web();
+}
+
+}  // namespace
+}  // namespace weir::test
