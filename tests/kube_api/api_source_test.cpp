@@ -2,6 +2,7 @@
 // The source against a real API server and etcd, and between them a proxy for bad days.
 #include "kube/api/api_source.h"
 
+#include <cstdio>
 #include <fstream>
 
 #include <poll.h>

@@ -206,6 +206,17 @@ TEST_F(ListWatchTest, TheLeaderProbesWithinASecondAndWakesTheOthers) {
     EXPECT_EQ(other.next().resource_version, "100");
 }
 
+TEST_F(ListWatchTest, AWatchThatAServerEndsWithAnErrorIsNotWoken) {
+    ListWatch machine = watching();
+    for (int i = 0; i < 20; ++i) {
+        now_ = machine.next().not_before;
+        machine.opened(now_);
+        machine.refused(now_, status(500, "InternalError"));
+        machine.wake(now_);
+    }
+    EXPECT_GT(delay(machine), 20s) << "kinds that fail alike must not wake each other";
+}
+
 TEST_F(ListWatchTest, WhatIsForbiddenIsNotWoken) {
     ListWatch machine = make();
     for (int i = 0; i < 20; ++i)

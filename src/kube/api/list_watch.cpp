@@ -88,7 +88,9 @@ void ListWatch::refused(Clock::time_point now, const Status& status) {
     if (status.code == kForbidden || status.code == kNotFound) {
         return fail(now, kMaxDelay, false);
     }
-    const bool sick = status.code != kTooMany && status.code != kUnauthorized;
+    // One that serves, but not this watch, is reached by the others all the time: no reason to
+    // hurry.
+    const bool sick = !opened && status.code != kTooMany && status.code != kUnauthorized;
     fail(now, sick && leader_ ? 2 * kProbeDelay : kMaxDelay, sick);
     if (!status.retry_after) return;
     const Duration wanted = std::min<Duration>(*status.retry_after, kMaxRetryAfter);
@@ -160,7 +162,6 @@ void ListWatch::discovered(Clock::time_point now, bool offered) {
 void ListWatch::wake(Clock::time_point now) {
     if (!wakeable_) return;
     wakeable_ = false;
-    failures_ = 0;
     not_before_ =
         std::min(not_before_, now + std::chrono::duration_cast<Duration>(200ms * random_()));
 }

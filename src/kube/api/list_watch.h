@@ -70,7 +70,7 @@ class ListWatch {
     static constexpr Duration kFirstDelay = std::chrono::milliseconds(400);
     static constexpr Duration kMaxDelay = std::chrono::seconds(30);
     /// The leader's longest delay while no server answers: recovery is noticed within a second.
-    static constexpr Duration kProbeDelay = std::chrono::milliseconds(700);
+    static constexpr Duration kProbeDelay = std::chrono::milliseconds(500);
     static constexpr Duration kDiscoverDelay = std::chrono::seconds(30);
     /// A watch shorter than that without an event is a failure.
     static constexpr Duration kShortWatch = std::chrono::seconds(1);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kube/api/node_report.h"
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
+#include <optional>
 
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
