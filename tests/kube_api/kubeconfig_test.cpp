@@ -75,7 +75,7 @@ TEST(Kubeconfig, NamedContext) {
 
 TEST(Kubeconfig, CredentialPluginsAreRefusedWithTheWayOut) {
     const std::string error = error_of(kConfig, "plugin");
-    EXPECT_THAT(error, HasSubstr("/etc/weir/config: line 20: users[2].user.exec"));
+    EXPECT_THAT(error, HasSubstr("/etc/weir/config: line 19: users[2].user.exec"));
     EXPECT_THAT(error,
                 HasSubstr("credential plugins are not run by the agent; use a service account's "
                           "token"));

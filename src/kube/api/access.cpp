@@ -69,6 +69,9 @@ Result<Server> Server::parse(std::string_view url) {
                     : std::string_view::npos;
     } else {
         server.host = authority.substr(0, colon);
+        if (server.host.find(':') != std::string::npos) {
+            return fail(Errc::kInvalid, "\"{}\": an IPv6 address stands in brackets", url);
+        }
     }
     if (colon != std::string_view::npos) {
         server.port = WEIR_TRY(parse_port(authority.substr(colon + 1), url));
