@@ -15,12 +15,14 @@ usage: ./dev bench [--short | --long] [--json FILE] [KIND...]        all kinds b
 
   net      requests, connections and streams: pods against a veth pair, routing, kube-proxy's rules
   lb       Services: a full load and one endpoint's change, against one map write
+  prog     a packet in the BPF programs: against an empty program, beside one lookup in a hash
   kube     files to objects: decoding, memory, from a file's rename to the change
+  cni      ADD through the plugin, 30 at once, against bare veth pairs
   agent    memory, start and idle processor time at 5,000 Services and 50,000 endpoints
 
-  --json FILE   also write the rows of net and agent to FILE, one JSON object a line
+  --json FILE   also write every row to FILE, one JSON object a line
   --short, --long
-                fewer rounds, or more: all kinds take about 5, 17 or 80 minutes (normal: 17) on a quiet machine
+                fewer rounds, or more: all kinds take about 5, 17 or 80 minutes (normal: 17)
 TEXT
 }
 
@@ -42,13 +44,13 @@ while [ $# -gt 0 ]; do
         json=$2
         shift
         ;;
-    net | lb | kube | agent) kinds+=("$1") ;;
+    net | lb | prog | kube | cni | agent) kinds+=("$1") ;;
     -*) die "no option \"$1\"" ;;
     *) die "no kind \"$1\"" ;;
     esac
     shift
 done
-[ ${#kinds[@]} -gt 0 ] || kinds=(lb kube agent net)
+[ ${#kinds[@]} -gt 0 ] || kinds=(lb prog kube agent cni net)
 [ "$(id -u)" = 0 ] || die "namespaces and programs need root"
 if [ -n "$json" ]; then : >"$json"; fi
 
@@ -59,13 +61,17 @@ show() {
     "$@" | "$here/lib/report.py" --title "$title" ${json:+--json "$json"}
 }
 
+declare -A prog_rounds=([short]=3 [normal]=9 [long]=25)
+declare -A cni_rounds=([short]=8 [normal]=20 [long]=60)
 declare -A idle=([short]=20 [normal]=30 [long]=120)
 echo "bench: $(uname -r), $(nproc) processors, load $(cut -d' ' -f1-3 /proc/loadavg), length: $length"
 for kind in "${kinds[@]}"; do
     case "$kind" in
     net) show "Packets" "$here/net/run.py" --build "$build" --length "$length" ;;
-    lb) "$build/bench/bench_lb" ;;
-    kube) "$build/bench/bench_kube" ;;
+    lb) show "Services to kernel tables" "$build/bench/bench_lb" ;;
+    kube) show "Files to objects" "$build/bench/bench_kube" ;;
+    cni) show "CNI ADD" "$here/cni/run.py" --build "$build" --rounds "${cni_rounds[$length]}" ;;
+    prog) show "Packets in the programs" "$build/bench/bench_prog" --rounds "${prog_rounds[$length]}" ;;
     agent) show "The agent at 5,000 Services" "$here/agent/run.py" --build "$build" --idle "${idle[$length]}" ;;
     esac
 done

@@ -22,13 +22,12 @@
 #define LOOPBACK_IFINDEX 1
 
 /* Parses a frame of the device; lo, and devices not in the table, have a link header. */
-static __always_inline int parse_device(struct weir_ctx *ctx, struct __sk_buff *skb, __u8 hook,
-					__u32 *kind)
+static __always_inline int parse_device(struct weir_ctx *ctx, struct __sk_buff *skb, __u8 hook)
 {
 	__u32 ifindex = skb->ifindex;
 	struct weir_device *device = bpf_map_lookup_elem(&weir_devices, &ifindex);
 
-	*kind = device ? device->kind : 0;
+	ctx->device = device ? device->kind : 0;
 	return parse(skb, ctx, hook, device && device->l3 ? 0 : ETH_HEADER_LEN);
 }
 
@@ -54,14 +53,11 @@ static __always_inline bool is_vip(const struct weir_ctx *ctx)
 /* Of what comes to an address of this host, what may be part of a flow of ours? */
 static __always_inline bool concerns_us(const struct weir_ctx *ctx)
 {
-	__u16 port = bpf_ntohs(ctx->t.dport);
-
 	if (ctx->icmp)
 		return ctx->icmp == CLASS_ECHO ? in_snat_range(ctx->t.dport) : false;
 	if (!has_ports(ctx))
 		return true;
-	return (port >= cfg.nodeport_min && port <= cfg.nodeport_max) ||
-	       in_snat_range(ctx->t.dport) || is_vip(ctx);
+	return nodeport_number(ctx->t.dport) || in_snat_range(ctx->t.dport) || is_vip(ctx);
 }
 
 /* Not ours, unless it lies about where it comes from. */
@@ -100,8 +96,7 @@ static __always_inline int dev_in_tracked(struct __sk_buff *skb, struct weir_ctx
 
 static __always_inline int dev_in_frame(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
-	__u32 device;
-	int kind = parse_device(ctx, skb, WEIR_HOOK_DEV_IN, &device);
+	int kind = parse_device(ctx, skb, WEIR_HOOK_DEV_IN);
 
 	if (is_foreign(ctx, kind))
 		return PASS;
@@ -112,13 +107,7 @@ static __always_inline int dev_in_frame(struct __sk_buff *skb, struct weir_ctx *
 	return dev_in_tracked(skb, ctx);
 }
 
-SEC("tc")
-int dev_in(struct __sk_buff *skb)
-{
-	struct weir_ctx ctx = {};
-
-	return finish(skb, &ctx, WEIR_HOOK_DEV_IN, dev_in_frame(skb, &ctx));
-}
+ENTRY_PROGRAM(dev_in, WEIR_HOOK_DEV_IN, dev_in_frame)
 
 /* To an address of this host, for no Service. */
 static __always_inline int dev_in_own(struct __sk_buff *skb, struct weir_ctx *ctx)
@@ -153,10 +142,7 @@ static __always_inline int dev_in_start(struct __sk_buff *skb, struct weir_ctx *
 	struct weir_scratch *s;
 	bool snat = false;
 	int verdict = PASS, where;
-	__u32 device;
 
-	if (parse_device(ctx, skb, WEIR_HOOK_DEV_IN, &device) != PARSE_IP)
-		return drop(ctx, INTERNAL);
 	if (pod_at(&ctx->t.saddr) || is_node_addr(ctx, &ctx->t.saddr))
 		return drop(ctx, SPOOFED_LOCAL);
 	s = flow_begin(ctx);
@@ -177,23 +163,12 @@ static __always_inline int dev_in_start(struct __sk_buff *skb, struct weir_ctx *
 	return verdict == PASS ? forward(skb, ctx) : verdict;
 }
 
-SEC("tc")
-int dev_in_new_flow(struct __sk_buff *skb)
-{
-	struct weir_ctx *ctx = stage_context();
-
-	if (!ctx)
-		return TC_ACT_SHOT;
-	return finish(skb, ctx, WEIR_HOOK_DEV_IN, dev_in_start(skb, ctx));
-}
+STAGE_PROGRAM(dev_in_new_flow, WEIR_HOOK_DEV_IN, dev_in_start)
 
 static __always_inline int dev_in_error(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
 	struct quote quote = {};
-	__u32 device;
 
-	if (parse_device(ctx, skb, WEIR_HOOK_DEV_IN, &device) != PARSE_IP)
-		return drop(ctx, INTERNAL);
 	if (pod_at(&ctx->t.saddr))
 		return drop(ctx, SPOOFED_LOCAL);
 	if (icmp_relate(skb, ctx, &quote) != ICMP_RELATED) {
@@ -205,23 +180,12 @@ static __always_inline int dev_in_error(struct __sk_buff *skb, struct weir_ctx *
 	return forward(skb, ctx);
 }
 
-SEC("tc")
-int dev_in_icmp_error(struct __sk_buff *skb)
-{
-	struct weir_ctx *ctx = stage_context();
-
-	if (!ctx)
-		return TC_ACT_SHOT;
-	return finish(skb, ctx, WEIR_HOOK_DEV_IN, dev_in_error(skb, ctx));
-}
+STAGE_PROGRAM(dev_in_icmp_error, WEIR_HOOK_DEV_IN, dev_in_error)
 
 static __always_inline int dev_in_piece(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
 	int verdict, known;
-	__u32 device;
 
-	if (parse_device(ctx, skb, WEIR_HOOK_DEV_IN, &device) != PARSE_IP)
-		return drop(ctx, INTERNAL);
 	known = frag_ports(ctx);
 	if (known == FRAG_NO_ROOM)
 		return drop(ctx, FRAGMENT_FULL);
@@ -236,28 +200,9 @@ static __always_inline int dev_in_piece(struct __sk_buff *skb, struct weir_ctx *
 	return verdict;
 }
 
-SEC("tc")
-int dev_in_fragment(struct __sk_buff *skb)
-{
-	struct weir_ctx *ctx = stage_context();
+STAGE_PROGRAM(dev_in_fragment, WEIR_HOOK_DEV_IN, dev_in_piece)
 
-	if (!ctx)
-		return TC_ACT_SHOT;
-	return finish(skb, ctx, WEIR_HOOK_DEV_IN, dev_in_piece(skb, ctx));
-}
-
-SEC("tc")
-int dev_in_reject(struct __sk_buff *skb)
-{
-	struct weir_ctx *ctx = stage_context();
-	__u32 device;
-
-	if (!ctx)
-		return TC_ACT_SHOT;
-	if (parse_device(ctx, skb, WEIR_HOOK_DEV_IN, &device) != PARSE_IP)
-		return drop(ctx, INTERNAL);
-	return reject(skb, ctx);
-}
+STAGE_PROGRAM(dev_in_reject, WEIR_HOOK_DEV_IN, reject)
 
 /* --- from the host --- */
 
@@ -280,8 +225,7 @@ static __always_inline int dev_out_known(struct __sk_buff *skb, struct weir_ctx 
 	return to_stack(skb, ctx);
 }
 
-static __always_inline int dev_out_tracked(struct __sk_buff *skb, struct weir_ctx *ctx,
-					   __u32 device)
+static __always_inline int dev_out_tracked(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
 	struct weir_ct *ct;
 	int verdict;
@@ -293,13 +237,13 @@ static __always_inline int dev_out_tracked(struct __sk_buff *skb, struct weir_ct
 		verdict = ct_track(skb, ctx, ct);
 		return verdict == PASS ? dev_out_known(skb, ctx) : verdict;
 	}
-	if (device == WEIR_DEV_HOST)
+	if (ctx->device == WEIR_DEV_HOST)
 		return STAGE(NEW_FLOW);
 	if (skb->ifindex == LOOPBACK_IFINDEX &&
 	    (is_vip(ctx) || nodeport_candidate(&ctx->t.daddr, ctx->t.dport)))
 		return STAGE(NEW_FLOW);
 	/* A process of the host that no socket hook serves, on its way to an external address. */
-	if (device == WEIR_DEV_EXTERNAL && !(cfg.flags & WEIR_CFG_SOCK_HOST) &&
+	if (ctx->device == WEIR_DEV_EXTERNAL && !(cfg.flags & WEIR_CFG_SOCK_HOST) &&
 	    !skb->ingress_ifindex && is_vip(ctx))
 		return STAGE(NEW_FLOW);
 	return PASS;
@@ -307,30 +251,23 @@ static __always_inline int dev_out_tracked(struct __sk_buff *skb, struct weir_ct
 
 static __always_inline int dev_out_frame(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
-	__u32 device;
 	int kind;
 
 	if ((skb->mark & WEIR_MARK_MASK) == WEIR_MARK_DELIVERED) {
 		skb->mark = 0;
 		return PASS;
 	}
-	kind = parse_device(ctx, skb, WEIR_HOOK_DEV_OUT, &device);
+	kind = parse_device(ctx, skb, WEIR_HOOK_DEV_OUT);
 	if (is_foreign(ctx, kind))
 		return PASS;
 	if (ctx->frag)
 		return STAGE(FRAGMENT);
 	if (ctx->icmp == CLASS_ERROR)
 		return STAGE(ICMP_ERROR);
-	return dev_out_tracked(skb, ctx, device);
+	return dev_out_tracked(skb, ctx);
 }
 
-SEC("tc")
-int dev_out(struct __sk_buff *skb)
-{
-	struct weir_ctx ctx = {};
-
-	return finish(skb, &ctx, WEIR_HOOK_DEV_OUT, dev_out_frame(skb, &ctx));
-}
+ENTRY_PROGRAM(dev_out, WEIR_HOOK_DEV_OUT, dev_out_frame)
 
 static __always_inline int dev_out_route(struct __sk_buff *skb, struct weir_ctx *ctx,
 					 struct weir_ct *ct, int where, bool *snat)
@@ -356,47 +293,33 @@ static __always_inline int dev_out_start(struct __sk_buff *skb, struct weir_ctx 
 	struct weir_scratch *s;
 	bool snat = false;
 	int verdict = PASS;
-	__u32 device;
 
-	if (parse_device(ctx, skb, WEIR_HOOK_DEV_OUT, &device) != PARSE_IP)
-		return drop(ctx, INTERNAL);
 	s = flow_begin(ctx);
 	if (!s)
 		return drop(ctx, INTERNAL);
 	s->ct[0].flags |= WEIR_CT_FROM_HOST;
 	if (has_ports(ctx)) {
 		verdict = select_backend(skb, ctx, &s->ct[0]);
-		if (verdict == PASS && !s->ct[0].service && device == WEIR_DEV_HOST)
+		if (verdict == PASS && !s->ct[0].service && ctx->device == WEIR_DEV_HOST)
 			verdict = select_backend(
 				skb, ctx, &s->ct[0]); /* as for pods: certain if it misses twice */
 	}
 	if (verdict != PASS)
 		return verdict;
 	if (!s->ct[0].service)
-		return device == WEIR_DEV_HOST ? service_miss(skb, ctx) : PASS;
+		return ctx->device == WEIR_DEV_HOST ? service_miss(skb, ctx) : PASS;
 	verdict = dev_out_route(skb, ctx, &s->ct[0], classify(ctx, &s->ct[0]), &snat);
 	if (verdict == PASS)
 		verdict = open_flow(skb, ctx, s, snat);
 	return verdict == PASS ? forward(skb, ctx) : verdict;
 }
 
-SEC("tc")
-int dev_out_new_flow(struct __sk_buff *skb)
-{
-	struct weir_ctx *ctx = stage_context();
-
-	if (!ctx)
-		return TC_ACT_SHOT;
-	return finish(skb, ctx, WEIR_HOOK_DEV_OUT, dev_out_start(skb, ctx));
-}
+STAGE_PROGRAM(dev_out_new_flow, WEIR_HOOK_DEV_OUT, dev_out_start)
 
 static __always_inline int dev_out_error(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
 	struct quote quote = {};
-	__u32 device;
 
-	if (parse_device(ctx, skb, WEIR_HOOK_DEV_OUT, &device) != PARSE_IP)
-		return drop(ctx, INTERNAL);
 	if (icmp_relate(skb, ctx, &quote) != ICMP_RELATED || !ctx->rewrite)
 		return PASS;
 	if (icmp_rewrite(skb, ctx, &quote))
@@ -404,58 +327,28 @@ static __always_inline int dev_out_error(struct __sk_buff *skb, struct weir_ctx 
 	return dev_out_known(skb, ctx);
 }
 
-SEC("tc")
-int dev_out_icmp_error(struct __sk_buff *skb)
-{
-	struct weir_ctx *ctx = stage_context();
-
-	if (!ctx)
-		return TC_ACT_SHOT;
-	return finish(skb, ctx, WEIR_HOOK_DEV_OUT, dev_out_error(skb, ctx));
-}
+STAGE_PROGRAM(dev_out_icmp_error, WEIR_HOOK_DEV_OUT, dev_out_error)
 
 static __always_inline int dev_out_piece(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
 	int verdict, known;
-	__u32 device;
 
-	if (parse_device(ctx, skb, WEIR_HOOK_DEV_OUT, &device) != PARSE_IP)
-		return drop(ctx, INTERNAL);
 	known = frag_ports(ctx);
 	if (known == FRAG_NO_ROOM)
 		return drop(ctx, FRAGMENT_FULL);
 	if (known == FRAG_UNKNOWN)
-		return device == WEIR_DEV_HOST ? drop(ctx, FRAGMENT_MISS) : PASS;
+		return ctx->device == WEIR_DEV_HOST ? drop(ctx, FRAGMENT_MISS) : PASS;
 	if (ctx->icmp == CLASS_ERROR)
 		return STAGE(ICMP_ERROR);
-	verdict = dev_out_tracked(skb, ctx, device);
+	verdict = dev_out_tracked(skb, ctx);
 	if (verdict == STAGE(NEW_FLOW) && ctx->frag == FRAG_LATER)
 		return drop(ctx, FRAGMENT_MISS);
 	return verdict;
 }
 
-SEC("tc")
-int dev_out_fragment(struct __sk_buff *skb)
-{
-	struct weir_ctx *ctx = stage_context();
+STAGE_PROGRAM(dev_out_fragment, WEIR_HOOK_DEV_OUT, dev_out_piece)
 
-	if (!ctx)
-		return TC_ACT_SHOT;
-	return finish(skb, ctx, WEIR_HOOK_DEV_OUT, dev_out_piece(skb, ctx));
-}
-
-SEC("tc")
-int dev_out_reject(struct __sk_buff *skb)
-{
-	struct weir_ctx *ctx = stage_context();
-	__u32 device;
-
-	if (!ctx)
-		return TC_ACT_SHOT;
-	if (parse_device(ctx, skb, WEIR_HOOK_DEV_OUT, &device) != PARSE_IP)
-		return drop(ctx, INTERNAL);
-	return reject(skb, ctx);
-}
+STAGE_PROGRAM(dev_out_reject, WEIR_HOOK_DEV_OUT, reject)
 
 /*
  * Starts the sweep, or takes it over from another build: run once by the agent (BPF_PROG_RUN) after

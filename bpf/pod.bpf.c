@@ -88,13 +88,7 @@ static __always_inline int pod_from_frame(struct __sk_buff *skb, struct weir_ctx
 	return kind == PARSE_BAD ? drop(ctx, MALFORMED) : drop(ctx, UNKNOWN_L3);
 }
 
-SEC("tc")
-int pod_from(struct __sk_buff *skb)
-{
-	struct weir_ctx ctx = {};
-
-	return finish(skb, &ctx, WEIR_HOOK_POD_FROM, pod_from_frame(skb, &ctx));
-}
+ENTRY_PROGRAM(pod_from, WEIR_HOOK_POD_FROM, pod_from_frame)
 
 /* Where a new flow of a pod goes, and what its source becomes. */
 static __always_inline int pod_from_route(struct __sk_buff *skb, struct weir_ctx *ctx,
@@ -131,9 +125,6 @@ static __always_inline int pod_from_start(struct __sk_buff *skb, struct weir_ctx
 	bool snat = false;
 	int verdict = PASS, where;
 
-	if (parse(skb, ctx, WEIR_HOOK_POD_FROM, ETH_HEADER_LEN) != PARSE_IP ||
-	    !own_endpoint(skb, ctx))
-		return drop(ctx, INTERNAL);
 	if (addr_is_multicast(&ctx->t.daddr))
 		return drop(ctx, MULTICAST);
 	s = flow_begin(ctx);
@@ -158,23 +149,12 @@ static __always_inline int pod_from_start(struct __sk_buff *skb, struct weir_ctx
 	return verdict == PASS ? forward(skb, ctx) : verdict;
 }
 
-SEC("tc")
-int pod_from_new_flow(struct __sk_buff *skb)
-{
-	struct weir_ctx *ctx = stage_context();
-
-	if (!ctx)
-		return TC_ACT_SHOT;
-	return finish(skb, ctx, WEIR_HOOK_POD_FROM, pod_from_start(skb, ctx));
-}
+STAGE_PROGRAM(pod_from_new_flow, WEIR_HOOK_POD_FROM, pod_from_start)
 
 static __always_inline int pod_from_error(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
 	struct quote quote = {};
 
-	if (parse(skb, ctx, WEIR_HOOK_POD_FROM, ETH_HEADER_LEN) != PARSE_IP ||
-	    !own_endpoint(skb, ctx))
-		return drop(ctx, INTERNAL);
 	if (icmp_relate(skb, ctx, &quote) != ICMP_RELATED)
 		return is_node_addr(ctx, &ctx->t.daddr) ? PASS : drop(ctx, ICMP_UNRELATED);
 	if (ctx->rewrite && icmp_rewrite(skb, ctx, &quote))
@@ -182,23 +162,12 @@ static __always_inline int pod_from_error(struct __sk_buff *skb, struct weir_ctx
 	return forward(skb, ctx);
 }
 
-SEC("tc")
-int pod_from_icmp_error(struct __sk_buff *skb)
-{
-	struct weir_ctx *ctx = stage_context();
-
-	if (!ctx)
-		return TC_ACT_SHOT;
-	return finish(skb, ctx, WEIR_HOOK_POD_FROM, pod_from_error(skb, ctx));
-}
+STAGE_PROGRAM(pod_from_icmp_error, WEIR_HOOK_POD_FROM, pod_from_error)
 
 static __always_inline int pod_from_piece(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
 	int verdict;
 
-	if (parse(skb, ctx, WEIR_HOOK_POD_FROM, ETH_HEADER_LEN) != PARSE_IP ||
-	    !own_endpoint(skb, ctx))
-		return drop(ctx, INTERNAL);
 	switch (frag_ports(ctx)) {
 	case FRAG_UNKNOWN:
 		return drop(ctx, FRAGMENT_MISS);
@@ -214,44 +183,20 @@ static __always_inline int pod_from_piece(struct __sk_buff *skb, struct weir_ctx
 	return verdict;
 }
 
-SEC("tc")
-int pod_from_fragment(struct __sk_buff *skb)
+STAGE_PROGRAM(pod_from_fragment, WEIR_HOOK_POD_FROM, pod_from_piece)
+
+STAGE_PROGRAM(pod_from_reject, WEIR_HOOK_POD_FROM, reject)
+
+static __always_inline int pod_from_resolve(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
-	struct weir_ctx *ctx = stage_context();
+	struct weir_endpoint *ep = own_endpoint(skb, ctx);
 
-	if (!ctx)
-		return TC_ACT_SHOT;
-	return finish(skb, ctx, WEIR_HOOK_POD_FROM, pod_from_piece(skb, ctx));
-}
-
-SEC("tc")
-int pod_from_reject(struct __sk_buff *skb)
-{
-	struct weir_ctx *ctx = stage_context();
-
-	if (!ctx)
-		return TC_ACT_SHOT;
-	if (parse(skb, ctx, WEIR_HOOK_POD_FROM, ETH_HEADER_LEN) != PARSE_IP ||
-	    !own_endpoint(skb, ctx))
-		return drop(ctx, INTERNAL);
-	return reject(skb, ctx);
-}
-
-SEC("tc")
-int pod_from_neighbour(struct __sk_buff *skb)
-{
-	struct weir_ctx *ctx = stage_context();
-	struct weir_endpoint *ep;
-	int kind;
-
-	if (!ctx)
-		return TC_ACT_SHOT;
-	kind = parse(skb, ctx, WEIR_HOOK_POD_FROM, ETH_HEADER_LEN);
-	ep = own_endpoint(skb, ctx);
 	if (!ep)
 		return drop(ctx, UNKNOWN_ENDPOINT);
-	return kind == PARSE_ARP ? arp(skb, ctx, ep) : neighbour6(skb, ctx, ep);
+	return skb->protocol == bpf_htons(ETH_P_ARP) ? arp(skb, ctx, ep) : neighbour6(skb, ctx, ep);
 }
+
+STAGE_PROGRAM(pod_from_neighbour, WEIR_HOOK_POD_FROM, pod_from_resolve)
 
 /* --- to the pod, from the host's stack --- */
 
@@ -287,21 +232,13 @@ static __always_inline int pod_to_frame(struct __sk_buff *skb, struct weir_ctx *
 	return pod_to_tracked(skb, ctx);
 }
 
-SEC("tc")
-int pod_to(struct __sk_buff *skb)
-{
-	struct weir_ctx ctx = {};
-
-	return finish(skb, &ctx, WEIR_HOOK_POD_TO, pod_to_frame(skb, &ctx));
-}
+ENTRY_PROGRAM(pod_to, WEIR_HOOK_POD_TO, pod_to_frame)
 
 static __always_inline int pod_to_start(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
 	struct weir_scratch *s;
 	int verdict;
 
-	if (parse(skb, ctx, WEIR_HOOK_POD_TO, ETH_HEADER_LEN) != PARSE_IP)
-		return drop(ctx, INTERNAL);
 	own_endpoint(skb, ctx);
 	s = flow_begin(ctx);
 	if (!s)
@@ -313,26 +250,12 @@ static __always_inline int pod_to_start(struct __sk_buff *skb, struct weir_ctx *
 	return verdict == PASS ? to_stack(skb, ctx) : verdict;
 }
 
-SEC("tc")
-int pod_to_new_flow(struct __sk_buff *skb)
-{
-	struct weir_ctx *ctx = stage_context();
+STAGE_PROGRAM(pod_to_new_flow, WEIR_HOOK_POD_TO, pod_to_start)
 
-	if (!ctx)
-		return TC_ACT_SHOT;
-	return finish(skb, ctx, WEIR_HOOK_POD_TO, pod_to_start(skb, ctx));
-}
-
-SEC("tc")
-int pod_to_icmp_error(struct __sk_buff *skb)
+static __always_inline int pod_to_error(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
-	struct weir_ctx *ctx = stage_context();
 	struct quote quote = {};
 
-	if (!ctx)
-		return TC_ACT_SHOT;
-	if (parse(skb, ctx, WEIR_HOOK_POD_TO, ETH_HEADER_LEN) != PARSE_IP)
-		return drop(ctx, INTERNAL);
 	if (icmp_relate(skb, ctx, &quote) != ICMP_RELATED || !ctx->rewrite)
 		return PASS;
 	if (icmp_rewrite(skb, ctx, &quote))
@@ -340,12 +263,12 @@ int pod_to_icmp_error(struct __sk_buff *skb)
 	return to_stack(skb, ctx);
 }
 
+STAGE_PROGRAM(pod_to_icmp_error, WEIR_HOOK_POD_TO, pod_to_error)
+
 static __always_inline int pod_to_piece(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
 	int verdict;
 
-	if (parse(skb, ctx, WEIR_HOOK_POD_TO, ETH_HEADER_LEN) != PARSE_IP)
-		return drop(ctx, INTERNAL);
 	switch (frag_ports(ctx)) {
 	case FRAG_UNKNOWN:
 		return drop(ctx, FRAGMENT_MISS);
@@ -360,14 +283,6 @@ static __always_inline int pod_to_piece(struct __sk_buff *skb, struct weir_ctx *
 	return verdict;
 }
 
-SEC("tc")
-int pod_to_fragment(struct __sk_buff *skb)
-{
-	struct weir_ctx *ctx = stage_context();
-
-	if (!ctx)
-		return TC_ACT_SHOT;
-	return finish(skb, ctx, WEIR_HOOK_POD_TO, pod_to_piece(skb, ctx));
-}
+STAGE_PROGRAM(pod_to_fragment, WEIR_HOOK_POD_TO, pod_to_piece)
 
 char _license[] SEC("license") = "Dual BSD/GPL";

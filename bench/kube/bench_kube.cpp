@@ -18,6 +18,7 @@
 
 #include "kube/endpoint_controller.h"
 #include "kube/file_source.h"
+#include "rows.h"
 
 namespace weir::kube {
 namespace {
@@ -113,18 +114,33 @@ std::string pod_yaml(int n, int services) {
         n, (n % services) / 50, n % services, n % 500, n >> 16, (n >> 8) & 255, n & 255);
 }
 
+void row(std::string name, std::string unit, std::vector<double> samples, std::string note = {}) {
+    print(bench::Row{.kind = "kube",
+                     .name = std::move(name),
+                     .unit = std::move(unit),
+                     .samples = std::move(samples),
+                     .note = std::move(note)});
+}
+
 void report_decode(std::string_view what, std::string_view text) {
-    TextPool pool;
-    const double start = cpu_seconds();
-    const DecodedFile decoded = decode(text, pool);
-    const double seconds = cpu_seconds() - start;
-    if (!decoded.problems.empty()) {
-        fmt::print(stderr, "{}: {}\n", what, decoded.problems[0].to_string());
-        std::exit(1);
+    constexpr int kRounds = 5;
+    std::vector<double> rounds;
+    size_t objects = 0;
+    for (int i = 0; i < kRounds; ++i) {
+        TextPool pool;
+        const double start = cpu_seconds();
+        const DecodedFile decoded = decode(text, pool);
+        rounds.push_back(cpu_seconds() - start);
+        objects = decoded.objects.size();
+        if (!decoded.problems.empty()) {
+            fmt::print(stderr, "{}: {}\n", what, decoded.problems[0].to_string());
+            std::exit(1);
+        }
     }
-    fmt::print("{:<34} {:8.1f} MB {:8.3f} s CPU {:8.1f} MB/s {:8} objects\n", what,
-               static_cast<double>(text.size()) / 1e6, seconds,
-               static_cast<double>(text.size()) / 1e6 / seconds, decoded.objects.size());
+    const double megabytes = static_cast<double>(text.size()) / 1e6;
+    row(std::string(what), "s", rounds,
+        fmt::format("{} objects, {:.1f} MB, {:.0f} MB/s", objects, megabytes,
+                    megabytes / bench::quantile(rounds, 0.5)));
 }
 
 /// Heap growth by putting all objects of the text into a store.
@@ -152,11 +168,10 @@ void report_memory(const std::vector<std::string>& services, const std::vector<s
         service_heap += put_all(store, source, pool, text);
     for (const auto& text : slices)
         slice_heap += put_all(store, source, pool, text);
-    fmt::print("{:<34} {:8.0f} bytes each\n", "heap: Service", service_heap / count);
-    fmt::print("{:<34} {:8.0f} bytes each, its slice included\n", "heap: endpoint",
-               slice_heap / count / endpoints);
-    fmt::print("{:<34} {:8.1f} MB heap, {:.1f} MB resident more than before\n",
-               "heap: store in all", (service_heap + slice_heap) / 1e6, resident_mb() - before);
+    row("heap of a Service", "B", {service_heap / count});
+    row("heap of an endpoint, its slice included", "B", {slice_heap / count / endpoints});
+    row("heap of the store", "MB", {(service_heap + slice_heap) / 1e6},
+        fmt::format("{:.1f} MB resident more than before", resident_mb() - before));
 }
 
 /// Rename over one file to the delta, the time in which a burst is gathered included.
@@ -167,13 +182,14 @@ void report_change(const fs::path& directory, int count, int endpoints) {
     EndpointController controller(store);
     controller.update();
     store.publish();
-    fmt::print("{:<34} {:8.3f} s CPU, {} Services, {} slices, {} problems\n",
-               "directory: first reading", cpu_seconds() - cpu, store.count<model::Service>(),
-               store.count<model::EndpointSlice>(), files->problems().size());
+    row("directory, first reading", "s", {cpu_seconds() - cpu},
+        fmt::format("{} Services, {} slices, {} problems", store.count<model::Service>(),
+                    store.count<model::EndpointSlice>(), files->problems().size()));
     std::vector<double> millis;
     bool told = false;
     store.subscribe([&](const Delta& delta) { told = !delta.endpoints.empty(); });
     for (int round = 0; round < 200; ++round) {
+        ::usleep(10'000);  // each change on its own
         std::ofstream(directory / "one.tmp") << slice_yaml(count, 1 + (round % endpoints));
         const auto start = Clock::now();
         fs::rename(directory / "one.tmp", directory / "zz-one.yaml");
@@ -187,10 +203,8 @@ void report_change(const fs::path& directory, int count, int endpoints) {
         }
         millis.push_back(seconds_since(start) * 1e3);
     }
-    std::ranges::sort(millis);
-    fmt::print("{:<34} {:8.2f} ms median, {:.2f} ms p99 (5 ms gathering included)\n",
-               "directory: one file changes", millis[millis.size() / 2],
-               millis[millis.size() * 99 / 100]);
+    row("rename of a file to the change", "ms", millis,
+        fmt::format("p99 {:.2f} ms", bench::quantile(millis, 0.99)));
 }
 
 void report_controller(int services, int pods) {
@@ -211,9 +225,9 @@ void report_controller(int services, int pods) {
     double start = cpu_seconds();
     controller.update();
     store.publish();
-    fmt::print("{:<34} {:8.3f} s CPU for {} Services and {} pods; {:.0f} bytes an endpoint\n",
-               "controller: all at once", cpu_seconds() - start, services, pods,
-               static_cast<double>(heap_bytes() - before) / pods);
+    row("endpoint controller, all pods at once", "s", {cpu_seconds() - start},
+        fmt::format("{} Services, {} pods, {:.0f} B an endpoint", services, pods,
+                    static_cast<double>(heap_bytes() - before) / pods));
     std::vector<double> micros;
     for (int round = 0; round < 1000; ++round) {
         model::Pod pod = *store.find<model::Pod>(
@@ -225,13 +239,12 @@ void report_controller(int services, int pods) {
         micros.push_back((cpu_seconds() - start) * 1e6);
         store.publish();
     }
-    std::ranges::sort(micros);
-    fmt::print("{:<34} {:8.1f} us CPU median, {:.1f} us p99\n", "controller: one pod changes",
-               micros[micros.size() / 2], micros[micros.size() * 99 / 100]);
+    row("endpoint controller, one pod changes", "us", micros,
+        fmt::format("p99 {:.1f} us", bench::quantile(micros, 0.99)));
 }
 
 int run(int services, int endpoints) {
-    fmt::print("{} Services, {} endpoints\n", services, services * endpoints);
+    fmt::print(stderr, "bench: kube: {} Services, {} endpoints\n", services, services * endpoints);
     std::string pattern = (fs::temp_directory_path() / "weir-bench-XXXXXX").string();
     const fs::path directory = ::mkdtemp(pattern.data());
     {
@@ -253,9 +266,9 @@ int run(int services, int endpoints) {
                 << service_texts[i] << slice_texts[i];
             all += service_texts[i] + slice_texts[i];
         }
-        report_decode("decode: YAML documents", all);
+        report_decode("bytes to objects, YAML", all);
     }
-    report_decode("decode: one JSON list, slices", slices_json(services, endpoints));
+    report_decode("bytes to objects, one JSON list of slices", slices_json(services, endpoints));
     report_change(directory, services, endpoints);
     report_controller(services, services * endpoints);
     fs::remove_all(directory);
@@ -266,9 +279,9 @@ int run(int services, int endpoints) {
 }  // namespace weir::kube
 
 int main(int argc, char** argv) {
-    const int services = argc > 1 ? std::stoi(argv[1]) : 10000;
-    const int endpoints = argc > 2 ? std::stoi(argv[2]) : 10;
-    if (services <= 0 || endpoints <= 0) {
+    const int services = argc > 1 ? std::atoi(argv[1]) : 10000;  // NOLINT(cert-err34-c)
+    const int endpoints = argc > 2 ? std::atoi(argv[2]) : 10;    // NOLINT(cert-err34-c)
+    if (services <= 0 || endpoints <= 0 || argc > 3) {
         fmt::print(stderr, "usage: {} [SERVICES [ENDPOINTS_EACH]]\n", argv[0]);
         return 2;
     }

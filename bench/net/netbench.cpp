@@ -25,6 +25,7 @@
 
 #include "common/fd.h"
 #include "common/ip.h"
+#include "common/sockets.h"
 
 namespace {
 
@@ -36,6 +37,8 @@ using weir::Result;
 using Clock = std::chrono::steady_clock;
 
 constexpr size_t kMessage = 64;
+/// Before the measurement: caches, neighbours, tracking entries, congestion windows.
+constexpr std::chrono::milliseconds kWarmUp{40};
 constexpr char kEcho = 'e';  ///< first byte of a connection that wants its messages back
 constexpr char kSink = 's';  ///< of one whose bytes are thrown away
 
@@ -79,22 +82,6 @@ Result<Fd> connect_socket(const Address& to, int type) {
     const int on = 1;
     if (type == SOCK_STREAM) ::setsockopt(raw, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (::connect(raw, to.raw(), to.length) != 0) return fail_errno(errno, "connect");
-    return fd;
-}
-
-Result<Fd> listen_on(int type, uint16_t port) {
-    const int raw = ::socket(AF_INET6, type | SOCK_CLOEXEC, 0);
-    if (raw < 0) return fail_errno(errno, "socket");
-    Fd fd(raw);
-    const int on = 1;
-    const int off = 0;
-    ::setsockopt(raw, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    ::setsockopt(raw, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    const sockaddr_in6 any{.sin6_family = AF_INET6, .sin6_port = htons(port)};
-    if (::bind(raw, reinterpret_cast<const sockaddr*>(&any), sizeof any) != 0) {
-        return fail_errno(errno, "bind to port {}", port);
-    }
-    if (type == SOCK_STREAM && ::listen(raw, 4096) != 0) return fail_errno(errno, "listen");
     return fd;
 }
 
@@ -170,16 +157,20 @@ Result<void> exchange(int fd) {
 
 Result<double> transactions(const Address& to, int type, bool reconnect,
                             std::chrono::milliseconds length) {
-    const auto begin = Clock::now();
-    uint64_t count = 0;
     auto fd = WEIR_TRY(connect_socket(to, type));
-    while (Clock::now() - begin < length) {
-        if (reconnect) fd = WEIR_TRY(connect_socket(to, type));
-        WEIR_CHECK(exchange(fd.get()));
-        ++count;
-    }
-    const std::chrono::duration<double> took = Clock::now() - begin;
-    return static_cast<double>(count) / took.count();
+    auto repeat = [&](std::chrono::milliseconds until) -> Result<double> {
+        const auto begin = Clock::now();
+        uint64_t count = 0;
+        while (Clock::now() - begin < until) {
+            if (reconnect) fd = WEIR_TRY(connect_socket(to, type));
+            WEIR_CHECK(exchange(fd.get()));
+            ++count;
+        }
+        const std::chrono::duration<double> took = Clock::now() - begin;
+        return static_cast<double>(count) / took.count();
+    };
+    WEIR_TRY(repeat(kWarmUp));
+    return repeat(length);
 }
 
 Result<double> stream(const Address& to, unsigned streams, std::chrono::milliseconds length) {
@@ -188,14 +179,14 @@ Result<double> stream(const Address& to, unsigned streams, std::chrono::millisec
         fds.push_back(WEIR_TRY(connect_socket(to, SOCK_STREAM)));
     std::atomic<uint64_t> bytes{0};
     std::vector<std::thread> threads;
-    const auto begin = Clock::now();
+    const auto begin = Clock::now() + kWarmUp;
     for (const auto& fd : fds) {
         threads.emplace_back([&, raw = fd.get()] {
             const std::vector<char> chunk(1 << 17, kSink);
-            while (Clock::now() - begin < length) {
+            for (auto now = Clock::now(); now < begin + length; now = Clock::now()) {
                 const ssize_t n = ::send(raw, chunk.data(), chunk.size(), MSG_NOSIGNAL);
                 if (n <= 0) return;
-                bytes += static_cast<uint64_t>(n);
+                if (now >= begin) bytes += static_cast<uint64_t>(n);
             }
         });
     }
@@ -221,8 +212,8 @@ Result<void> run(const std::vector<std::string>& args) {
     if (args.size() >= 2 && args[0] == "server") {
         pin_to(number(2, -1));
         const auto port = static_cast<uint16_t>(number(1, 0));
-        auto tcp = WEIR_TRY(listen_on(SOCK_STREAM, port));
-        auto udp = WEIR_TRY(listen_on(SOCK_DGRAM, port));
+        auto tcp = WEIR_TRY(weir::bind_any(SOCK_STREAM, port, 4096));
+        auto udp = WEIR_TRY(weir::bind_any(SOCK_DGRAM, port));
         Server(std::move(tcp), std::move(udp), Fd(::epoll_create1(EPOLL_CLOEXEC))).run();
     }
     if (args.size() < 4) return fail(Errc::kInvalid, "usage: see the head of netbench.cpp");

@@ -170,13 +170,17 @@ static __always_inline struct weir_ct *ct_find(struct weir_ctx *ctx)
 	ct = est_find(&key, ctx->hash, ctx->v6);
 	if (ct_take(ctx, ct, false))
 		return ct;
+	ctx->stale = !!ct;
 	ct = half_find(&key, ctx->hash, ctx->v6);
 	if (ct_take(ctx, ct, true))
 		return ct;
 	if (is_syn(ctx))
 		return NULL;
 	ct = est_find(&key, ctx->hash, ctx->v6);
-	return ct_take(ctx, ct, false) ? ct : NULL;
+	if (ct_take(ctx, ct, false))
+		return ct;
+	ctx->stale = !!ct;
+	return NULL;
 }
 
 /* --- life --- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What is known of the packet at hand. Every program and every stage begins by parsing into one of
- * these (parse.h); a stage is told nothing but what is in skb->cb.
+ * What is known of the packet at hand. A hook's entry program clears it and parses into it
+ * (parse.h); the stages that it jumps to find it as it was left. It lives in the scratch memory of
+ * the CPU, of which each object has its own: one program and its stages run at a time.
  *
  * It holds no pointers: functions that are not static are verified once, by themselves, whatever
  * calls them, and a pointer would not survive the way there. So all take the skb beside it, and
@@ -76,13 +77,15 @@ struct weir_ctx {
 	__u8 reply;	   /* the packet goes against the flow's original direction */
 	__u8 ct_flags;	   /* of the flow's entry */
 	__u8 half;	   /* the entry is in the half-open table */
+	__u8 stale;	   /* a dead entry holds the key in the established table */
+	__u8 device;	   /* enum weir_device_kind of the device, of device hooks */
 	__u8 rewrite;	   /* n differs from t */
 };
 
 /*
  * Verified once, not at each call. What its pointer arguments point to is "memory" to the verifier,
- * which Linux 6.1 does not take as a key or value of a map: those are copied to the stack, or
- * values to the scratch (scratch_copy), first.
+ * which Linux 6.1 does not take as a key or value of a map: keys are copied to the stack first, and
+ * entries are built in the scratch.
  */
 #define __global __attribute__((noinline))
 
@@ -110,6 +113,20 @@ enum weir_answer {
 	ANSWER_UNREACHABLE = 1, /* host (address) unreachable */
 	ANSWER_TOO_BIG = 2,	/* fragmentation needed, packet too big */
 };
+
+/*
+ * `data` plus an offset kept in memory, where the verifier forgets its bounds. Bounds it again,
+ * where the compiler, who knows better, cannot take that away.
+ */
+static __always_inline void *packet_at(void *data, __u32 offset)
+{
+#ifdef __bpf__
+	asm volatile("%0 &= 0x3ff" : "+r"(offset));
+#else /* compiled for the host by tests */
+	offset &= 0x3ff;
+#endif
+	return data + offset;
+}
 
 static __always_inline __u32 tick_now(void)
 {
@@ -178,8 +195,8 @@ static __always_inline void tuple_reverse(struct weir_tuple *to, const struct we
 
 /* State too large for the stack; one a CPU and load, never shared, never pinned. */
 struct weir_scratch {
-	struct weir_ctx ctx; /* of stages, whose calls go deeper than those of the first look */
-	struct weir_ct ct[2];
+	struct weir_ctx ctx;
+	struct weir_ct ct[2]; /* of the flow that begins: this packet's entry, the other */
 	__u8 bytes[192];
 };
 
@@ -197,20 +214,8 @@ static __always_inline struct weir_scratch *scratch(void)
 	return bpf_map_lookup_elem(&weir_scratch, &zero);
 }
 
-/* A copy of an entry to hand to a map; valid until the next. */
-static __always_inline struct weir_ct *scratch_copy(const struct weir_ct *ct)
-{
-	struct weir_scratch *s = scratch();
-
-	_Static_assert(sizeof(s->bytes) >= sizeof(*ct), "room for an entry");
-	if (!s)
-		return NULL;
-	*(struct weir_ct *)s->bytes = *ct;
-	return (struct weir_ct *)s->bytes;
-}
-
-/* A stage's context, cleared. */
-static __always_inline struct weir_ctx *stage_context(void)
+/* How an entry program begins. */
+static __always_inline struct weir_ctx *entry_context(void)
 {
 	struct weir_scratch *s = scratch();
 
@@ -218,6 +223,14 @@ static __always_inline struct weir_ctx *stage_context(void)
 		return NULL;
 	__builtin_memset(&s->ctx, 0, sizeof(s->ctx));
 	return &s->ctx;
+}
+
+/* The context as the program left it that jumped to this stage. */
+static __always_inline struct weir_ctx *stage_context(void)
+{
+	struct weir_scratch *s = scratch();
+
+	return s ? &s->ctx : NULL;
 }
 
 #endif

@@ -44,6 +44,32 @@ static __always_inline struct weir_event *event_begin(__u8 type)
 	return event;
 }
 
+/*
+ * Hands the event over without waking the reader: an interrupt and a task switch for each flow cost
+ * more than the flow. The sweep's tick does that (event_wake()), and whoever fills another piece of
+ * the buffer, so that a burst is read before the buffer is full.
+ */
+static __always_inline void event_submit(struct weir_event *event)
+{
+	__u64 at = bpf_ringbuf_query(&weir_events, BPF_RB_PROD_POS);
+	__u64 piece = bpf_ringbuf_query(&weir_events, BPF_RB_RING_SIZE) / WEIR_EVENT_PIECES;
+	bool next_piece = (at & (piece - 1)) < WEIR_EVENT_BYTES;
+
+	bpf_ringbuf_submit(event, next_piece ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+}
+
+/* Wakes the reader if there is something to read: by a record that is no event, and discarded. */
+static __always_inline void event_wake(void)
+{
+	void *nothing;
+
+	if (!bpf_ringbuf_query(&weir_events, BPF_RB_AVAIL_DATA))
+		return;
+	nothing = bpf_ringbuf_reserve(&weir_events, 8, 0);
+	if (nothing)
+		bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
+}
+
 static __always_inline void event_packet(struct weir_event *event, struct __sk_buff *skb,
 					 const struct weir_ctx *ctx)
 {
@@ -83,7 +109,7 @@ __global int account_drop(struct __sk_buff *skb, struct weir_ctx *ctx, __u32 rea
 	event->endpoint[ctx->hook == WEIR_HOOK_POD_TO] = ctx->endpoint;
 	event->length = skb->len;
 	event->suppressed = suppressed;
-	bpf_ringbuf_submit(event, 0);
+	event_submit(event);
 	return TC_ACT_SHOT;
 }
 
@@ -125,7 +151,7 @@ __global int report_new_flow(struct __sk_buff *skb, struct weir_ctx *ctx, const 
 	event->backend = ct->backend;
 	event->endpoint[0] = ct->endpoint[0];
 	event->endpoint[1] = ct->endpoint[1];
-	bpf_ringbuf_submit(event, 0);
+	event_submit(event);
 	return 0;
 }
 
@@ -163,5 +189,17 @@ static __always_inline int finish(struct __sk_buff *skb, struct weir_ctx *ctx, _
 #undef FINISH_STAGE
 	return drop(ctx, STAGE_MISSING);
 }
+
+#define PROGRAM(name, hook, context, body)                                                         \
+	SEC("tc") int name(struct __sk_buff *skb)                                                  \
+	{                                                                                          \
+		struct weir_ctx *ctx = context();                                                  \
+                                                                                                   \
+		return ctx ? finish(skb, ctx, hook, body(skb, ctx)) : TC_ACT_SHOT;                 \
+	}
+
+/* The program on a hook, and what it jumps to: `body` returns a TC action or STAGE(). */
+#define ENTRY_PROGRAM(name, hook, body) PROGRAM(name, hook, entry_context, body)
+#define STAGE_PROGRAM(name, hook, body) PROGRAM(name, hook, stage_context, body)
 
 #endif

@@ -24,6 +24,7 @@ struct quote {
 	struct weir_tuple t; /* as quoted */
 	struct weir_tuple n; /* as its sender sent it */
 	__u16 l3, l4;
+	__u16 l4_length; /* of the packet quoted, as its header says; 0: one piece of a datagram */
 	__u8 proto;
 	__u8 later; /* a piece without layer 4 header */
 };
@@ -39,6 +40,8 @@ static __always_inline int quote_parse4(struct __sk_buff *skb, struct weir_ctx *
 	addr_set4(&q->t.daddr, ip.daddr);
 	q->proto = ip.protocol;
 	q->l4 = q->l3 + ip.ihl * 4;
+	if (!(ip.frag_off & bpf_htons(IP_OFFSET | IP_MF)))
+		q->l4_length = bpf_ntohs(ip.tot_len) - ip.ihl * 4;
 	q->later = !!(bpf_ntohs(ip.frag_off) & IP_OFFSET);
 	return ICMP_RELATED;
 }
@@ -54,8 +57,10 @@ static __always_inline int quote_parse6(struct __sk_buff *skb, struct weir_ctx *
 	__builtin_memcpy(&q->t, &ip.saddr, 2 * sizeof(struct weir_addr));
 	q->proto = ip.nexthdr;
 	q->l4 = q->l3 + IPV6_HEADER_LEN;
-	if (q->proto != IPPROTO_FRAGMENT)
+	if (q->proto != IPPROTO_FRAGMENT) {
+		q->l4_length = bpf_ntohs(ip.payload_len);
 		return ICMP_RELATED;
+	}
 	if (bpf_skb_load_bytes(skb, q->l4, &frag, sizeof(frag)))
 		return ICMP_TRUNCATED;
 	q->proto = frag.next;
@@ -179,6 +184,24 @@ static __always_inline long quote_checksum(struct __sk_buff *skb, struct weir_ct
 	return patch16(skb, ctx, offset, old, new, sum);
 }
 
+/* SCTP sums nothing but itself: its checksum, if it is quoted, changes with the ports. */
+static __always_inline long quote_crc32c(struct __sk_buff *skb, struct weir_ctx *ctx,
+					 struct quote *q, __u64 *sum)
+{
+	__u32 old_ports = (__u32)q->t.sport | (__u32)q->t.dport << 16;
+	__u32 new_ports = (__u32)q->n.sport | (__u32)q->n.dport << 16;
+	__u32 old, new;
+	long err;
+
+	if (old_ports == new_ports || q->l4_length < 12)
+		return 0;
+	if (bpf_skb_load_bytes(skb, q->l4 + 8, &old, sizeof(old)) || !old)
+		return 0;
+	new = old ^ crc32c_delta(old_ports ^ new_ports, q->l4_length - 4);
+	err = patch16(skb, ctx, q->l4 + 8, (__u16)old, (__u16)new, sum);
+	return err ?: patch16(skb, ctx, q->l4 + 10, old >> 16, new >> 16, sum);
+}
+
 static __always_inline long quote_rewrite4(struct __sk_buff *skb, struct weir_ctx *ctx,
 					   struct quote *q, __u32 diff)
 {
@@ -225,7 +248,7 @@ __global int icmp_rewrite(struct __sk_buff *skb, struct weir_ctx *ctx, struct qu
 	if (q->proto != IPPROTO_ICMP)
 		inner += addresses;
 	if (q->proto == IPPROTO_SCTP)
-		err = 0;
+		err = quote_crc32c(skb, ctx, q, &sum);
 	else
 		err = quote_checksum(skb, ctx, q, csum_fold32(inner), &sum);
 	err = err ?: quote_ports(skb, ctx, q, &sum);

@@ -18,7 +18,7 @@ enum lb_verdict {
 	LB_NO_ENDPOINT = 2,  /* refuse: no usable endpoint anywhere */
 	LB_NO_LOCAL = 3,     /* drop: policy Local, and the usable endpoints are elsewhere */
 	LB_RACE = 4,	     /* drop: the tables changed twice under the lookup */
-	LB_SOURCE_RANGE = 5, /* drop: the client may not use this load-balancer address */
+	LB_SOURCE_RANGE = 5, /* drop, unless lb_lookup_restricted() knows better */
 };
 
 struct lb_choice {
@@ -61,13 +61,28 @@ static __always_inline bool vip_is_cluster_ip(const struct weir_addr *addr)
 	return bpf_map_lookup_elem(&weir_vips, &key);
 }
 
+/*
+ * May this number be a NodePort or hostPort? A Service may keep a NodePort from outside of the
+ * range, and a hostPort has any number.
+ */
+static __always_inline bool nodeport_number(__be16 port)
+{
+	__u16 number = bpf_ntohs(port);
+	__u32 word = number >> 6;
+	__u64 *bits;
+
+	if (number >= cfg.nodeport_min && number <= cfg.nodeport_max)
+		return true;
+	bits = bpf_map_lookup_elem(&weir_node_ports, &word);
+	return bits && *bits >> (number & 63) & 1;
+}
+
 /* May this address and port be a NodePort of this host? */
 static __always_inline bool nodeport_candidate(const struct weir_addr *addr, __be16 port)
 {
-	__u16 number = bpf_ntohs(port);
 	__u32 *flags;
 
-	if (number < cfg.nodeport_min || number > cfg.nodeport_max)
+	if (!nodeport_number(port))
 		return false;
 	flags = bpf_map_lookup_elem(&weir_node_addrs, addr);
 	return flags && (*flags & WEIR_NODE_ADDR_NODEPORT);
@@ -164,11 +179,27 @@ __noinline int lb_lookup(const struct weir_addr *addr, __be16 port, __u8 proto, 
 		return torn ? LB_RACE : LB_MISS;
 	choice->service = vip.service;
 	choice->vip_flags = vip.flags;
-	/*
-	 * There is no table of ranges yet: an address that has ranges admits nobody rather than
-	 * everybody.
-	 */
 	if (vip.flags & WEIR_VIP_SOURCE_RANGES)
+		return LB_SOURCE_RANGE; /* who does not ask further, refuses */
+	return lb_select(near, choice);
+}
+
+/*
+ * Goes on where lb_lookup() returned LB_SOURCE_RANGE: does the Service admit this client? The
+ * unspecified address stands for this host (weir/lb.h). LB_SOURCE_RANGE again: no.
+ */
+__noinline int lb_lookup_restricted(const struct weir_addr *client, bool near,
+				    struct lb_choice *choice)
+{
+	struct weir_range_key key = {.prefixlen = WEIR_RANGE_SERVICE_BITS + 128};
+	__u32 *verdict;
+
+	if (!client || !choice) /* never; the function is verified by itself */
+		return LB_RACE;
+	key.service = choice->service;
+	key.addr = *client;
+	verdict = bpf_map_lookup_elem(&weir_ranges, &key);
+	if (!verdict || *verdict != WEIR_RANGE_ADMIT)
 		return LB_SOURCE_RANGE;
 	return lb_select(near, choice);
 }

@@ -69,7 +69,7 @@ struct {
 
 /*
  * Tuple -> flow that no reply was seen of. Written and read by tc; leaves on promotion, or when
- * newer flows push it out. Sized for what may be half open at once; preallocated (12 and 14 MB).
+ * newer flows push it out. Sized for what may be half open at once; preallocated (10 and 12 MB).
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -140,6 +140,32 @@ struct {
 	__type(key, __u32);
 	__type(value, struct weir_backend);
 } weir_backends SEC(".maps");
+
+/*
+ * Port number / 64 -> 64 bits, set for numbers that were ever NodePorts or hostPorts here. Agent
+ * writes by mapping, before the VIP; tc and socket hooks ask for numbers outside of the NodePort
+ * range.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, WEIR_NODE_PORT_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} weir_node_ports SEC(".maps");
+
+/*
+ * Service index and client prefix -> enum weir_range_verdict. Agent writes (an element is put
+ * before any address needs it); tc and socket hooks read for new flows to addresses with source
+ * ranges.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct weir_range_key);
+	__type(value, __u32);
+} weir_ranges SEC(".maps");
 
 /*
  * Socket cookie and backend -> the VIP it asked for. Written by the socket hooks; read by them and

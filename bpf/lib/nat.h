@@ -57,16 +57,58 @@ static __always_inline long csum_pseudo(struct __sk_buff *skb, struct weir_ctx *
 	return err;
 }
 
-static __always_inline long write_addresses(struct __sk_buff *skb, struct weir_ctx *ctx,
-					    const struct weir_tuple *n)
+/*
+ * A change of `diff` in what a checksum covers. The IPv4 header's own: a change of address and of
+ * checksum cancel out in a sum made by the device.
+ */
+static __always_inline __u16 csum_apply(__u16 check, __u32 diff)
 {
-	__be32 pair[2] = {n->saddr.w[3], n->daddr.w[3]};
+	__u64 sum = (__u64)diff + (__u16)~check;
 
-	if (ctx->v6)
-		return bpf_skb_store_bytes(skb, ctx->l3 + offsetof(struct ipv6hdr, saddr), n,
-					   2 * sizeof(struct weir_addr), 0);
-	return bpf_skb_store_bytes(skb, ctx->l3 + offsetof(struct iphdr, saddr), pair, sizeof(pair),
-				   0);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~(__u16)sum;
+}
+
+/* Writes addresses into an IP header within reach: parse() has pulled it in. */
+static __always_inline long write_addresses(struct __sk_buff *skb, struct weir_ctx *ctx,
+					    const struct weir_tuple *n, __u32 diff)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	void *l3 = packet_at(data, ctx->l3);
+
+	if (ctx->v6) {
+		struct ipv6hdr *ip = l3;
+
+		if ((void *)(ip + 1) > end)
+			return -1;
+		__builtin_memcpy(&ip->saddr, &n->saddr, sizeof(n->saddr));
+		__builtin_memcpy(&ip->daddr, &n->daddr, sizeof(n->daddr));
+	} else {
+		struct iphdr *ip = l3;
+
+		if ((void *)(ip + 1) > end)
+			return -1;
+		ip->saddr = n->saddr.w[3];
+		ip->daddr = n->daddr.w[3];
+		ip->check = csum_apply(ip->check, diff);
+	}
+	return 0;
+}
+
+/* The same for ports, which parse() has read there. */
+static __always_inline long write_ports(struct __sk_buff *skb, struct weir_ctx *ctx,
+					const struct weir_tuple *n)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	__be16 *port = packet_at(data, ctx->l4);
+
+	if ((void *)(port + 2) > end)
+		return -1;
+	port[0] = n->sport;
+	port[1] = n->dport;
+	return 0;
 }
 
 /* SCTP has no pseudo header; a checksum of zero is one that the device will compute. */
@@ -92,7 +134,6 @@ static __always_inline long rewrite_sctp(struct __sk_buff *skb, struct weir_ctx 
 static __always_inline long rewrite_l4(struct __sk_buff *skb, struct weir_ctx *ctx,
 				       const struct weir_tuple *n, __u32 diff)
 {
-	__be16 ports[2] = {n->sport, n->dport};
 	__u32 check, flags = 0, port_diff;
 	long err = 0;
 
@@ -115,7 +156,7 @@ static __always_inline long rewrite_l4(struct __sk_buff *skb, struct weir_ctx *c
 			return err;
 		port_diff = csum_fold32(csum_half(0, ctx->t.sport, n->sport));
 		err = bpf_l4_csum_replace(skb, check, 0, port_diff, 0);
-		return err ?: bpf_skb_store_bytes(skb, ctx->l4 + 4, ports, 2, 0);
+		return err ?: bpf_skb_store_bytes(skb, ctx->l4 + 4, &n->sport, 2, 0);
 	default:
 		return 0;
 	}
@@ -125,7 +166,7 @@ static __always_inline long rewrite_l4(struct __sk_buff *skb, struct weir_ctx *c
 	if (err || !port_diff || (ctx->t.sport == n->sport && ctx->t.dport == n->dport))
 		return err;
 	err = bpf_l4_csum_replace(skb, check, 0, port_diff, flags);
-	return err ?: bpf_skb_store_bytes(skb, ctx->l4, ports, sizeof(ports), 0);
+	return err ?: write_ports(skb, ctx, n);
 }
 
 /*
@@ -143,9 +184,7 @@ __global int rewrite(struct __sk_buff *skb, struct weir_ctx *ctx)
 	diff = csum_addresses(&ctx->t, &ctx->n);
 	if (ctx->frag != FRAG_LATER)
 		err = rewrite_l4(skb, ctx, &ctx->n, diff);
-	if (!err && !ctx->v6)
-		err = bpf_l3_csum_replace(skb, ctx->l3 + offsetof(struct iphdr, check), 0, diff, 0);
-	return err ?: write_addresses(skb, ctx, &ctx->n);
+	return err ?: write_addresses(skb, ctx, &ctx->n, diff);
 }
 
 #endif

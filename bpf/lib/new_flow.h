@@ -100,43 +100,42 @@ static __always_inline void begin_entry(struct weir_ctx *ctx, struct weir_ct *ct
 	ct->check = ctx->hash;
 	ct->endpoint[0] = ctx->hook == WEIR_HOOK_POD_FROM ? ctx->endpoint : 0;
 	ct->expires = ctx->now + ct_timeout(ct, ctx->proto);
+	/* of a flow whose backend has gone */
+	ctx->rewrite = 0;
 	ctx->reply = 0;
+	ctx->ifindex = 0;
 	ctx->half = 1;
 }
 
 /*
- * Writes the entry of the packet's own tuple. Another CPU that was first decides the flow: *ct
- * becomes its entry. An entry of the established table is dead, or we would not be here. Returns a
- * drop reason, 0: none.
+ * Writes the entry of the packet's own tuple, the scratch's first. Another CPU that was first
+ * decides the flow: its entry takes the place of ours. Returns a drop reason, 0: none.
  */
-__global int insert_first(struct weir_ctx *ctx, struct weir_ct *ct)
+__global int insert_first(struct weir_ctx *ctx)
 {
-	struct weir_ct *winner, *value;
+	struct weir_scratch *s = scratch();
+	struct weir_ct *winner;
 	union weir_key key;
 	long err;
 
-	if (!ctx || !ct)
+	if (!ctx || !s)
 		return WEIR_DROP_INTERNAL;
 	if (!writes_allowed())
 		return 0;
-	value = scratch_copy(ct);
-	if (!value)
-		return WEIR_DROP_INTERNAL;
 	key = ctx->key;
-	/* Looking first is cheaper: a deletion takes the bucket's lock. */
-	if (est_find(&key, ctx->hash, ctx->v6))
+	if (ctx->stale)
 		est_delete(&key, ctx->hash, ctx->v6);
-	err = half_insert(&key, ctx->v6, value, BPF_NOEXIST);
+	err = half_insert(&key, ctx->v6, &s->ct[0], BPF_NOEXIST);
 	if (err == -17) {
 		winner = half_find(&key, ctx->hash, ctx->v6);
 		if (winner && ct_alive(winner, ctx->now, is_syn(ctx))) {
-			*ct = *winner;
-			if (ct->check != ctx->hash)
+			s->ct[0] = *winner;
+			if (s->ct[0].check != ctx->hash)
 				return WEIR_DROP_CT_FULL;
-			ct_apply(ctx, ct);
+			ct_apply(ctx, &s->ct[0]);
 			return 0;
 		}
-		err = half_insert(&key, ctx->v6, value, BPF_ANY);
+		err = half_insert(&key, ctx->v6, &s->ct[0], BPF_ANY);
 	}
 	if (err)
 		return WEIR_DROP_CT_FULL;
@@ -170,16 +169,15 @@ __global int track_translated(struct __sk_buff *skb, struct weir_ctx *ctx, bool 
 		return WEIR_DROP_INTERNAL;
 	s->ct[0].flags |= WEIR_CT_REWRITE_ORIG;
 	set_rewrite(&s->ct[0], &ctx->n);
-	s->ct[1] = s->ct[0];
 	/* Protocols without ports have one flow a pair of addresses, translated or not. */
 	choose = snat && (has_ports(ctx) || ctx->icmp == CLASS_ECHO);
-	err = choose ? take_port(skb, ctx, &s->ct[0], &s->ct[1]) : take_reply_key(ctx, &s->ct[1]);
+	err = choose ? take_port(skb, ctx) : take_reply_key(ctx);
 	if (err == -17 && !snat && s->ct[0].endpoint[1]) {
 		ctx->n.saddr = cfg_addr(cfg.router, ctx->v6);
 		if (addr_is_zero(&ctx->n.saddr))
 			return WEIR_DROP_SNAT_NO_ADDRESS;
 		s->ct[0].flags |= WEIR_CT_SNAT;
-		err = take_port(skb, ctx, &s->ct[0], &s->ct[1]);
+		err = take_port(skb, ctx);
 	}
 	if (err == -17)
 		return WEIR_DROP_SNAT_EXHAUSTED;
@@ -188,7 +186,7 @@ __global int track_translated(struct __sk_buff *skb, struct weir_ctx *ctx, bool 
 	taken = ctx->n;
 	set_rewrite(&s->ct[0], &ctx->n);
 	ctx->rewrite = 1;
-	err = insert_first(ctx, &s->ct[0]);
+	err = insert_first(ctx);
 	if (writes_allowed() && (err || !tuple_equal(&taken, &ctx->n)))
 		release_reply_key(ctx, &taken);
 	return err;
@@ -264,6 +262,9 @@ __global int select_backend(struct __sk_buff *skb, struct weir_ctx *ctx, struct 
 		return TC_ACT_SHOT;
 	verdict = lb_lookup(&ctx->t.daddr, ctx->t.dport, ctx->proto, ctx->hook != WEIR_HOOK_DEV_IN,
 			    &choice);
+	if (verdict == LB_SOURCE_RANGE)
+		verdict =
+			lb_lookup_restricted(&ctx->t.saddr, ctx->hook != WEIR_HOOK_DEV_IN, &choice);
 	if (verdict == LB_MISS)
 		return PASS;
 	ct->service = choice.service;
@@ -294,7 +295,7 @@ static __always_inline int open_flow(struct __sk_buff *skb, struct weir_ctx *ctx
 		reason = track_translated(skb, ctx, snat);
 	} else {
 		attribute(skb, ctx, &s->ct[0]);
-		reason = insert_first(ctx, &s->ct[0]);
+		reason = insert_first(ctx);
 	}
 	if (reason)
 		return account_drop(skb, ctx, reason);
@@ -303,7 +304,10 @@ static __always_inline int open_flow(struct __sk_buff *skb, struct weir_ctx *ctx
 	return PASS;
 }
 
-/* Common beginning of all new-flow stages. NULL never happens; the verifier cannot know. */
+/*
+ * Common beginning of all new-flow stages; ct_find() has left the key. NULL never happens; the
+ * verifier cannot know.
+ */
 static __always_inline struct weir_scratch *flow_begin(struct weir_ctx *ctx)
 {
 	struct weir_scratch *s = scratch();
@@ -311,7 +315,6 @@ static __always_inline struct weir_scratch *flow_begin(struct weir_ctx *ctx)
 	if (!s)
 		return NULL;
 	sweep_kick(ctx);
-	ctx->hash = key_of(&ctx->key, &ctx->t, ctx->v6, ctx->proto, &ctx->second);
 	begin_entry(ctx, &s->ct[0]);
 	ctx->n = ctx->t;
 	return s;

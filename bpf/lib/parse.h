@@ -46,20 +46,6 @@ static __always_inline __u8 icmp_class(bool v6, __u8 type)
 	return type == 3 || type == 11 || type == 12 ? CLASS_ERROR : CLASS_OTHER;
 }
 
-/*
- * `data` plus an offset kept in memory, where the verifier forgets its bounds. Bounds it again,
- * where the compiler, who knows better, cannot take that away.
- */
-static __always_inline void *packet_at(void *data, __u32 offset)
-{
-#ifdef __bpf__
-	asm volatile("%0 &= 0x3ff" : "+r"(offset));
-#else /* compiled for the host by tests */
-	offset &= 0x3ff;
-#endif
-	return data + offset;
-}
-
 /* Ports, TCP flags, ICMP type. The packet's layer 4 header is at ctx->l4 and within reach. */
 static __always_inline int parse_l4(struct __sk_buff *skb, struct weir_ctx *ctx)
 {

@@ -240,6 +240,7 @@ __global int reject(struct __sk_buff *skb, struct weir_ctx *ctx)
 
 	if (!ctx)
 		return TC_ACT_SHOT;
+	ctx->rewrite = 0;
 	reset = kind == ANSWER_REFUSED && ctx->proto == IPPROTO_TCP;
 	account_drop(skb, ctx, reason < WEIR_DROP_REASONS ? reason : WEIR_DROP_INTERNAL);
 	if (!may_answer(ctx))
@@ -247,10 +248,8 @@ __global int reject(struct __sk_buff *skb, struct weir_ctx *ctx)
 	if (reset ? make_reset(skb, ctx) : make_icmp(skb, ctx, kind, mtu))
 		return TC_ACT_SHOT;
 	count(REJECTS_SENT);
-	if (ctx->hook == WEIR_HOOK_DEV_OUT) {
-		ctx->rewrite = 0;
+	if (ctx->hook == WEIR_HOOK_DEV_OUT)
 		return to_host(skb, ctx);
-	}
 	skb->mark = WEIR_MARK_DELIVERED;
 	return bpf_redirect(skb->ifindex, 0);
 }

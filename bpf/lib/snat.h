@@ -53,21 +53,26 @@ __global int host_socket_at(struct __sk_buff *skb, struct weir_ctx *ctx,
 	return true;
 }
 
-/* Takes the reply key of ctx->n for `entry`. 0, -EEXIST: another flow has it, or another error. */
-__global int take_reply_key(struct weir_ctx *ctx, struct weir_ct *entry)
+/*
+ * Takes the reply key of ctx->n for the scratch's second entry, made from its first. 0, -EEXIST:
+ * another flow has it, or another error.
+ */
+__global int take_reply_key(struct weir_ctx *ctx)
 {
+	struct weir_scratch *s = scratch();
 	union weir_key key = {};
 	struct weir_tuple back;
-	struct weir_ct *old, *value;
+	struct weir_ct *old;
 	__u8 second;
 	__u32 hash;
 	long err;
 
-	if (!ctx || !entry)
+	if (!ctx || !s)
 		return -1;
 	hash = key_of(&key, &ctx->n, ctx->v6, ctx->proto, &second);
 	tuple_reverse(&back, &ctx->t);
-	make_partner(entry, ctx, hash, second);
+	s->ct[1] = s->ct[0];
+	make_partner(&s->ct[1], ctx, hash, second);
 	if (!writes_allowed())
 		return 0;
 	old = est_find(&key, hash, ctx->v6);
@@ -76,28 +81,23 @@ __global int take_reply_key(struct weir_ctx *ctx, struct weir_ct *entry)
 			return -17;
 		est_delete(&key, hash, ctx->v6);
 	}
-	value = scratch_copy(entry);
-	if (!value)
-		return -1;
-	err = half_insert(&key, ctx->v6, value, BPF_NOEXIST);
+	err = half_insert(&key, ctx->v6, &s->ct[1], BPF_NOEXIST);
 	if (err != -17)
 		return err;
 	old = half_find(&key, hash, ctx->v6);
 	if (old && ct_alive(old, ctx->now, true) && !rewrites_to(old, &back))
 		return -17;
-	return half_insert(&key, ctx->v6, value, BPF_ANY);
+	return half_insert(&key, ctx->v6, &s->ct[1], BPF_ANY);
 }
 
 struct port_search {
 	struct __sk_buff *skb;
 	struct weir_ctx *ctx;
-	const struct weir_ct *first;
-	struct weir_ct *entry;
 	__u32 at;
 	__s32 result;
 };
 
-/* One try; 1 ends the search. The entry is copied each time: take_reply_key() works in place. */
+/* One try; 1 ends the search. */
 static long try_port(__u32 index, struct port_search *search)
 {
 	__u32 size = (__u32)cfg.snat_max - cfg.snat_min + 1;
@@ -110,8 +110,7 @@ static long try_port(__u32 index, struct port_search *search)
 	search->at = search->at + 1 < size ? search->at + 1 : 0;
 	tuple_reverse(&from_peer, &ctx->n);
 	if (!host_socket_at(search->skb, ctx, &from_peer)) {
-		*search->entry = *search->first;
-		search->result = take_reply_key(ctx, search->entry);
+		search->result = take_reply_key(ctx);
 		if (search->result != -17)
 			return 1;
 	}
@@ -120,16 +119,15 @@ static long try_port(__u32 index, struct port_search *search)
 }
 
 /*
- * Chooses a source port for ctx->n, whose source address is set, and takes its reply key with
- * `entry`, made from the flow's `first`. -EEXIST: every port tried is taken. bpf_loop() is slower
- * than a loop, but verified once; most searches end at the first port.
+ * Chooses a source port for ctx->n, whose source address is set, and takes its reply key.
+ * -EEXIST: every port tried is taken. bpf_loop() is slower than a loop, but verified once; most
+ * searches end at the first port.
  */
-__global int take_port(struct __sk_buff *skb, struct weir_ctx *ctx, const struct weir_ct *first,
-		       struct weir_ct *entry)
+__global int take_port(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
-	struct port_search search = {.skb = skb, .ctx = ctx, .first = first, .entry = entry};
+	struct port_search search = {.skb = skb, .ctx = ctx};
 
-	if (!ctx || !first || !entry)
+	if (!ctx)
 		return -1;
 	search.at = bpf_get_prandom_u32() % ((__u32)cfg.snat_max - cfg.snat_min + 1);
 	search.result = -17;

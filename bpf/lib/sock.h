@@ -153,6 +153,54 @@ static __always_inline long sock_note(struct bpf_sock_addr *ctx, const struct so
 }
 
 /*
+ * The address that the packets of this socket would come from. A socket of the host that is not
+ * bound has none yet: the unspecified address, which the table of ranges knows (weir/lb.h).
+ */
+static __always_inline void sock_client(struct bpf_sock_addr *ctx, const struct sock_peer *peer,
+					struct weir_addr *client)
+{
+	bool v4 = addr_is_v4(&peer->addr);
+	__u64 cookie = bpf_get_netns_cookie(ctx);
+	struct weir_netns *netns = bpf_map_lookup_elem(&weir_netns, &cookie);
+	struct bpf_sock *sk = ctx->sk;
+	struct weir_endpoint *ep;
+	__u32 id = netns ? netns->endpoint : 0;
+
+	__builtin_memset(client, 0, sizeof(*client));
+	if (v4)
+		addr_set4(client, 0);
+	if (id) {
+		ep = bpf_map_lookup_elem(&weir_endpoints, &id);
+		if (ep)
+			*client = ep->addr[!v4];
+	} else if (sk && v4) {
+		addr_set4(client, sk->src_ip4);
+	} else if (sk) {
+		client->w[0] = sk->src_ip6[0];
+		client->w[1] = sk->src_ip6[1];
+		client->w[2] = sk->src_ip6[2];
+		client->w[3] = sk->src_ip6[3];
+	}
+}
+
+/*
+ * A load-balancer address that does not admit this client. A pod's packets are dropped by tc, which
+ * counts them. The host's would leave untranslated: no hook looks at them again. So the call fails,
+ * with EPERM as a firewall on this host would have it.
+ */
+static __always_inline enum sock_verdict sock_not_admitted(struct bpf_sock_addr *ctx)
+{
+	__u64 cookie = bpf_get_netns_cookie(ctx);
+	struct weir_netns *netns = bpf_map_lookup_elem(&weir_netns, &cookie);
+
+	if (netns && netns->endpoint)
+		return SOCK_LEAVE;
+	bpf_set_retval(-EPERM);
+	sock_count(WEIR_COUNTER_SOCK_NOT_ADMITTED);
+	return SOCK_REFUSE;
+}
+
+/*
  * Turns `peer` from a VIP into a backend of it. `datagram`: asked again for each datagram of an
  * unconnected socket.
  */
@@ -161,16 +209,25 @@ static __noinline enum sock_verdict sock_forward(struct bpf_sock_addr *ctx, stru
 {
 	struct lb_choice choice = {};
 	struct sock_peer vip = *peer;
+	struct weir_addr client;
+	int verdict;
 
 	if (!sock_serves(ctx, peer))
 		return SOCK_LEAVE;
-	switch (lb_lookup(&peer->addr, peer->port, peer->proto, true, &choice)) {
+	verdict = lb_lookup(&peer->addr, peer->port, peer->proto, true, &choice);
+	if (verdict == LB_SOURCE_RANGE) {
+		sock_client(ctx, peer, &client);
+		verdict = lb_lookup_restricted(&client, true, &choice);
+	}
+	switch (verdict) {
 	case LB_FOUND:
 		break;
 	case LB_NO_ENDPOINT:
 		bpf_set_retval(-ECONNREFUSED);
 		sock_count(WEIR_COUNTER_SOCK_REFUSED);
 		return SOCK_REFUSE;
+	case LB_SOURCE_RANGE:
+		return sock_not_admitted(ctx);
 	case LB_MISS:
 		sock_forget(ctx, peer, datagram);
 		return SOCK_LEAVE;

@@ -74,7 +74,7 @@ static __always_inline void report_end(const struct weir_tuple *t, const struct 
 	event->endpoint[1] = ct->endpoint[1];
 	event->ifindex = ct->ifindex;
 	event->duration = ct->seen - ct->created;
-	bpf_ringbuf_submit(event, 0);
+	event_submit(event);
 }
 
 /* Does the other entry of this flow still live? Then so does this one. */
@@ -177,6 +177,7 @@ static int sweep_tick(void *map, __u32 *index, struct weir_sweep_slot *slot)
 	expired = bpf_map_lookup_elem(&weir_counters, &counter);
 	if (expired)
 		*expired += sweep.expired;
+	event_wake();
 	bpf_timer_start(&slot->timer, WEIR_SWEEP_INTERVAL_NS, 0);
 	return 0;
 }

@@ -3,11 +3,25 @@
 # The demonstration, on this host: the real agent, real processes as pods, real requests. Every claim it prints is
 # checked; with --once it ends after the last one and fails if any was not so. Without, it stays up to be played with.
 #
-#   examples/shop/demo.sh BUILD_DIR [--once]
+#   examples/shop/demo.sh BUILD_DIR [--once] [--requests N] [--slow FACTOR]
+#
+# --requests: made in all while things change (10000). --slow: times of grace are multiplied by FACTOR on a machine that is
+# so much slower than others, an emulated one. What is checked is always the same.
 set -euo pipefail
 
-build=$(cd "${1:?usage: demo.sh BUILD_DIR [--once]}" && pwd)
-once=${2:-}
+usage="usage: demo.sh BUILD_DIR [--once] [--requests N] [--slow FACTOR]"
+build=$(cd "${1:?$usage}" && pwd)
+shift
+once="" wanted=10000 slow=1
+while [ $# -gt 0 ]; do
+    case "$1" in
+    --once) once=yes ;;
+    --requests) wanted=${2:?$usage} && shift ;;
+    --slow) slow=${2:?$usage} && shift ;;
+    *) echo "$usage" >&2 && exit 2 ;;
+    esac
+    shift
+done
 here=$(cd "$(dirname "$0")" && pwd)
 agent=$build/src/agent/weir-agent
 next_agent=$build/src/agent/weir-agent-next
@@ -81,28 +95,41 @@ start_pod() { # NAME APP COMMAND…
         >"$run_dir/pod-$name.log" 2>&1 &
     pods[$name]=$!
 }
-start_web() { start_pod "$1" web "$shop" serve --name "$1" --upstream "http://10.96.0.20:80" --drain-ms 1000; }
-start_api() { start_pod "$1" api "$shop" serve --name "$1" --drain-ms 1000; }
+start_web() {
+    start_pod "$1" web "$shop" serve --name "$1" --upstream "http://10.96.0.20:80" --timeout-ms $((3000 * slow)) \
+        --drain-ms $((1000 * slow))
+}
+start_api() { start_pod "$1" api "$shop" serve --name "$1" --drain-ms $((1000 * slow)); }
 stop_pod() {
     kill -TERM "${pods[$1]}" 2>/dev/null || true
     wait "${pods[$1]}" 2>/dev/null || true
     unset "pods[$1]"
 }
-wait_ready() { # COUNT of endpoints of the web Service
-    for _ in $(seq 100); do
-        [ "$("$cli" pod list -n shop -o json | jq '[.[] | select(.ready)] | length')" -ge "$1" ] && return
+# Waits until the list of pods satisfies the expression; gives up when it has not changed for a while.
+wait_pods() { # EXPRESSION
+    local state before='' since=$SECONDS
+    until state=$("$cli" pod list -n shop -o json | jq -c 'map({name, ready})') && holds "$1" "$state"; do
+        [ "$state" = "$before" ] || { before=$state && since=$SECONDS; }
+        if [ $((SECONDS - since)) -gt $((15 * slow)) ]; then
+            echo "pods did not become ready: $state" >&2
+            exit 1
+        fi
         sleep 0.1
     done
-    echo "pods did not become ready" >&2
-    exit 1
 }
+wait_ready() { wait_pods "map(select(.ready)) | length >= $1"; } # COUNT
 # The client is a pod too: it runs its command to the end and prints one JSON line.
-client() { "$cli" run --name "client-$RANDOM" -n shop -l app=client --quiet -- "$shop" load "$@"; }
-outside() { ip netns exec weir-outside "$shop" load "$@"; }
+client() { "$cli" run --name "client-$RANDOM" -n shop -l app=client --quiet -- "$shop" load --timeout-ms $((3000 * slow)) "$@"; }
+outside() { ip netns exec weir-outside "$shop" load --timeout-ms $((3000 * slow)) "$@"; }
+host() { "$shop" load --timeout-ms $((3000 * slow)) "$@"; }
 
 cleanup() {
+    local status=$?
     trap - EXIT INT TERM
     set +e
+    if [ "$status" != 0 ] || [ "$failures" != 0 ]; then
+        say "The agent's last words" && tail -n 30 "$run_dir/agent.log"
+    fi
     say "Cleaning up"
     for name in "${!pods[@]}"; do kill -TERM "${pods[$name]}" 2>/dev/null; done
     for name in "${!pods[@]}"; do wait "${pods[$name]}" 2>/dev/null; done
@@ -126,7 +153,7 @@ cleanup() {
     fi
     rm -f /tmp/weir-demo-diff.$$
     [ "$failures" = 0 ] || { echo "$failures thing(s) shown were not so" >&2; exit 1; }
-    exit 0
+    exit "$status"
 }
 
 [ "$(id -u)" = 0 ] || { echo "the demonstration needs root" >&2; exit 1; }
@@ -163,29 +190,28 @@ say "Balancing, both families, from a pod, from the host and from outside"
 spread() { # TEXT URL COMMAND…: all three servers answer and nothing fails
     local text=$1 url=$2 result
     shift 2
-    result=$("$@" "$url" --requests 300 || true)
+    result=$("$@" "$url" --requests $((50 + wanted / 40)) || true)
     check "$text: $(jq -c .pods <<<"$result")" holds '.failed == 0 and (.pods | length) == 3' "$result"
 }
 spread "pod to IPv4 Service" "http://$web4:80" client
 spread "pod to IPv6 Service" "http://[$web6]:80" client
-spread "host to IPv4 Service" "http://$web4:80" "$shop" load
-spread "host to IPv6 Service" "http://[$web6]:80" "$shop" load
+spread "host to IPv4 Service" "http://$web4:80" host
+spread "host to IPv6 Service" "http://[$web6]:80" host
 spread "outside to IPv4 NodePort" "http://$node4:30080" outside
 spread "outside to IPv6 NodePort" "http://[$node6]:30080" outside
 
-# Load that never retries runs while things change; every failure of any kind is counted.
-begin_load() {
+# Load that never retries runs while things change; every failure of any kind is counted. There are two times three of
+# these, and each makes its share of the requests before it ends.
+load=("$shop" load --timeout-ms $((3000 * slow)) --at-least $((wanted / 6 + 1)))
+begin_load() { # OPTION… of the host's
     "$cli" run --name client-load -n shop -l app=client --quiet -- \
-        "$shop" load "http://$web4:80" "http://[$web6]:80" --workers 2 >"$run_dir/load-pod" &
+        "${load[@]}" "http://$web4:80" "http://[$web6]:80" --workers 2 >"$run_dir/load-pod" &
     load_pod=$!
-    ip netns exec weir-outside "$shop" load "http://$node4:30080" "http://[$node6]:30080" --workers 2 >"$run_dir/load-outside" &
+    ip netns exec weir-outside "${load[@]}" "http://$node4:30080" "http://[$node6]:30080" --workers 2 >"$run_dir/load-outside" &
     load_outside=$!
-    "$shop" load "http://$web4:80" --workers 1 --keep-alive --pause-ms 1 >"$run_dir/load-host" &
+    "${load[@]}" "http://$web4:80" --workers 1 "$@" >"$run_dir/load-host" &
     load_host=$!
-    for _ in $(seq 100); do
-        holds 'any(.[]; .name == "client-load" and .ready)' "$("$cli" pod list -n shop -o json)" && break
-        sleep 0.1
-    done
+    wait_pods 'any(.[]; .name == "client-load" and .ready)'
     sleep 0.5
 }
 requests=0
@@ -201,12 +227,7 @@ end_load() { # TEXT
 }
 
 say "A rolling replacement of all web servers under load"
-begin_load
-# The keep-alive client would see its own server's orderly end, as with any server: only new connections here.
-kill -TERM "$load_host"
-wait "$load_host" || true
-"$shop" load "http://$web4:80" --workers 1 >"$run_dir/load-host" &
-load_host=$!
+begin_load # a client that keeps its connection would see its server's orderly end, as with any server
 for i in 1 2 3; do
     start_web "web-$((i + 3))"
     wait_ready 6
@@ -215,7 +236,7 @@ done
 end_load "replacement"
 
 say "kill -9 of the agent under load; backends change while it is dead; another build takes over"
-begin_load
+begin_load --keep-alive --pause-ms 1
 kill -9 "$agent_pid"
 wait "$agent_pid" 2>/dev/null || true
 sleep 1
@@ -234,14 +255,14 @@ stop_pod web-4
 start_agent "$agent"
 result=$(outside "http://$node4:30080" --requests 200 || true)
 check "the other two serve: $(jq -c '{failed, pods}' <<<"$result")" holds '.failed == 0 and (.pods | length) == 2' "$result"
-check "$requests requests under load in all, at least 10000" [ "$requests" -ge 10000 ]
+check "$requests requests under load in all, at least $wanted" [ "$requests" -ge "$wanted" ]
 
 say "The flow log of it all"
 "$cli" flows --last 8
 "$cli" drops
 check "nothing was dropped" [ "$("$cli" drops -o json | jq '[.[].packets] | add // 0')" = 0 ]
 
-if [ "$once" = --once ]; then exit; fi
+if [ -n "$once" ]; then exit; fi
 say "It stays up. Try, as root, in another terminal:"
 cat <<TEXT
   $cli status

@@ -88,6 +88,12 @@ Result<bool> load(const LoadOptions& options) {
     std::signal(SIGINT, stop);
 
     std::atomic<uint64_t> issued{0};
+    std::atomic<bool> failing{false};
+    const auto done = [&] {
+        if (stopping && (failing || issued >= options.at_least)) return true;
+        const uint64_t number = issued++;
+        return options.requests != 0 && number >= options.requests;
+    };
     std::mutex mutex;
     Tally sum;
     std::vector<std::thread> threads;
@@ -95,8 +101,9 @@ Result<bool> load(const LoadOptions& options) {
     for (unsigned i = 0; i < options.workers; ++i) {
         threads.emplace_back([&, i] {
             Worker worker(options, targets, i);
-            while (!stopping && (options.requests == 0 || issued++ < options.requests)) {
+            while (!done()) {
                 worker.once();
+                if (worker.tally().failed > 0) failing = true;
                 if (options.pause.count() > 0) std::this_thread::sleep_for(options.pause);
             }
             const std::lock_guard lock(mutex);

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "common/ip.h"
+#include "common/sockets.h"
 #include "shop/http.h"
 #include "shop/shop.h"
 
@@ -18,22 +19,6 @@ namespace {
 using weir::fail_errno;
 using weir::Fd;
 using weir::Result;
-
-Result<Fd> bind_any(int type, uint16_t port) {
-    const int raw = ::socket(AF_INET6, type | SOCK_CLOEXEC, 0);
-    if (raw < 0) return fail_errno(errno, "socket");
-    Fd fd(raw);
-    const int on = 1;
-    const int off = 0;
-    ::setsockopt(raw, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    ::setsockopt(raw, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    const sockaddr_in6 any{.sin6_family = AF_INET6, .sin6_port = htons(port)};
-    if (::bind(raw, reinterpret_cast<const sockaddr*>(&any), sizeof any) != 0) {
-        return fail_errno(errno, "bind to port {}", port);
-    }
-    if (type == SOCK_STREAM && ::listen(raw, 1024) != 0) return fail_errno(errno, "listen");
-    return fd;
-}
 
 std::string peer_of(int fd) {
     sockaddr_in6 peer{};
@@ -45,9 +30,9 @@ std::string peer_of(int fd) {
 }
 
 /// The upstream's words, or why there are none.
-Result<std::string> ask(const std::string& url) {
-    const auto target = WEIR_TRY(parse_url(url));
-    const auto fd = WEIR_TRY(connect_to(target, std::chrono::seconds(3)));
+Result<std::string> ask(const ServeOptions& options) {
+    const auto target = WEIR_TRY(parse_url(options.upstream));
+    const auto fd = WEIR_TRY(connect_to(target, options.timeout));
     WEIR_CHECK(send_all(fd.get(), request("/")));
     return WEIR_TRY(receive(fd.get())).body;
 }
@@ -59,7 +44,7 @@ void serve_connection(const Fd& fd, const ServeOptions& options) {
         std::string body = fmt::format("{} to {}", options.name, peer_of(fd.get()));
         int status = 200;
         if (!options.upstream.empty()) {
-            const auto answer = ask(options.upstream);
+            const auto answer = ask(options);
             status = answer ? 200 : 502;
             body += " via " + (answer ? *answer : answer.error().message());
         }
@@ -89,8 +74,8 @@ Result<void> serve(const ServeOptions& options) {
     const int raw = ::signalfd(-1, &stop, SFD_CLOEXEC);
     if (raw < 0) return fail_errno(errno, "signalfd");
     const Fd signals(raw);
-    const auto tcp = WEIR_TRY(bind_any(SOCK_STREAM, options.port));
-    const auto udp = WEIR_TRY(bind_any(SOCK_DGRAM, options.port));
+    const auto tcp = WEIR_TRY(weir::bind_any(SOCK_STREAM, options.port));
+    const auto udp = WEIR_TRY(weir::bind_any(SOCK_DGRAM, options.port));
 
     using Clock = std::chrono::steady_clock;
     auto deadline = Clock::time_point::max();

@@ -120,6 +120,17 @@ struct Listener {
     bool local = false;
     std::optional<gid_t> group;
     size_t connections = 0;
+    Waiting waiting;
+
+    /// Closes the connection that has sent nothing useful for longest. False: there is none.
+    bool make_room() {
+        if (waiting.empty()) return false;
+        // Its session ends on the loop, soon; until then there is one connection too many.
+        Stream* const longest = waiting.front();
+        waiting.splice(waiting.end(), waiting, waiting.begin());
+        longest->cancel();
+        return true;
+    }
 };
 
 }  // namespace
@@ -165,7 +176,9 @@ asio::awaitable<void> Server::State::accept_loop(std::shared_ptr<Listener> liste
 asio::awaitable<void> Server::State::session(std::shared_ptr<Listener> listener,
                                              stream_protocol::socket socket) {
     const auto self = shared_from_this();
-    if (listener->connections >= context->limits.connections) {
+    const bool full = listener->connections >= context->limits.connections;
+    if (full) ++context->refusals.connections;
+    if (full && !listener->make_room()) {
         // Best effort: what does not fit into an empty socket buffer is not sent.
         constexpr std::string_view kBusy =
             "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
@@ -180,7 +193,7 @@ asio::awaitable<void> Server::State::session(std::shared_ptr<Listener> listener,
     if (listener->local) rights = rights_of(socket.native_handle(), listener->group);
     if (!rights.refusal.empty() && rights.caller) refusals.refused(*rights.caller);
     ++listener->connections;
-    co_await serve(context, Stream(std::move(socket)), std::move(rights));
+    co_await serve(context, Stream(std::move(socket)), std::move(rights), listener->waiting);
     --listener->connections;
 }
 
@@ -264,6 +277,10 @@ void Server::stop() {
         now.st_ino == state_->inode) {
         ::unlink(state_->path.c_str());
     }
+}
+
+Refusals Server::refusals() const {
+    return state_->context->refusals;
 }
 
 size_t Server::connections() const {

@@ -20,7 +20,9 @@ namespace weir::api {
 
 /// Nothing a client does holds more than this.
 struct Limits {
-    size_t connections = 64;  ///< of each listener; more are answered 503
+    /// Of each listener. One more takes the place of the connection that has been without a whole
+    /// request for longest; if all are being answered it gets 503.
+    size_t connections = 64;
     size_t header_bytes = 16 * 1024;
     size_t body_bytes = 1024 * 1024;
     std::chrono::milliseconds request{10'000};   ///< from the first wait to the last byte of a body
@@ -34,6 +36,15 @@ struct UnixListen {
     unsigned mode = 0660;
     /// Members may call, besides root; the socket file gets this group.
     std::optional<gid_t> group;
+};
+
+/// Requests that were not served, by why.
+struct Refusals {
+    uint64_t permission = 0;
+    uint64_t malformed = 0;    ///< not HTTP, or cut off
+    uint64_t too_large = 0;    ///< header or body
+    uint64_t timeout = 0;      ///< no whole request in time
+    uint64_t connections = 0;  ///< too many: closed to make room, or answered 503
 };
 
 /// HTTP/1.1 for the local API, metrics and health, on the agent's io_context. Construct, use and
@@ -55,6 +66,7 @@ class Server {
     /// Closes listeners and connections; removes the socket file if it is still ours.
     void stop();
     [[nodiscard]] size_t connections() const;
+    [[nodiscard]] Refusals refusals() const;
 
   private:
     struct State;

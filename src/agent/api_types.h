@@ -142,6 +142,7 @@ struct Datapath {
     std::string device_attach;
     std::string build;
     std::vector<std::string> devices;
+    std::vector<std::string> devices_left_alone;
     std::vector<Hook> hooks;
     std::vector<Map> maps;
     Sweep sweep;
@@ -152,6 +153,9 @@ struct Datapath {
         add("device_attach", &Datapath::device_attach, "how devices are hooked: tcx or clsact");
         add("build", &Datapath::build, "build of the programs that run");
         add("devices", &Datapath::devices, "external devices");
+        add("devices_left_alone", &Datapath::devices_left_alone,
+            "devices that lead somewhere and are not Weir's: pods that leave by them keep their "
+            "own address");
         add("hooks", &Datapath::hooks, "where programs are attached");
         add("maps", &Datapath::maps, "kernel maps");
         add("sweep", &Datapath::sweep, "expiry of tracked flows, which the kernel does itself");
@@ -357,6 +361,7 @@ struct Service {
     std::vector<std::string> external_ips;
     std::string internal_policy;
     std::string external_policy;
+    std::vector<std::string> source_ranges;
     uint64_t affinity_seconds = 0;
     std::vector<ServicePort> ports;
 
@@ -368,6 +373,10 @@ struct Service {
         add("external_ips", &Service::external_ips, "external and load-balancer addresses");
         add("internal_policy", &Service::internal_policy, "internalTrafficPolicy");
         add("external_policy", &Service::external_policy, "externalTrafficPolicy");
+        add("source_ranges", &Service::source_ranges,
+            "clients that its load-balancer addresses admit: prefixes, \"this host\", or "
+            "\"nobody\"; "
+            "empty: everybody");
         add("affinity_seconds", &Service::affinity_seconds, "ClientIP affinity, 0 for none");
         add("ports", &Service::ports, "ports, one for each family");
     }

@@ -5,20 +5,21 @@
 #include <set>
 #include <thread>
 
-#include <grp.h>
-
 #include <boost/json/value.hpp>
 
 #include "agent/api_server.h"
 #include "agent/cni_install.h"
 #include "agent/cni_service.h"
 #include "agent/flow_stream.h"
+#include "agent/heap_trimmer.h"
 #include "agent/host.h"
 #include "agent/loop.h"
 #include "agent/metrics.h"
 #include "agent/names.h"
 #include "agent/objects.h"
 #include "agent/pods.h"
+#include "agent/privileges.h"
+#include "agent/settings.h"
 #include "agent/version.h"
 #include "agent/views.h"
 #include "common/log.h"
@@ -38,45 +39,10 @@ using namespace std::chrono_literals;
 
 /// Flow events handled before the loop looks at other work.
 constexpr size_t kEventBudget = 512;
+/// Between two looks at all devices and pods' links.
+constexpr auto kLookAround = 60s;
 /// Requests of runtimes handled at the same time. Wiring waits for one kernel lock anyway.
 constexpr unsigned kCniThreads = 4;
-
-datapath::SocketHooks to_datapath(SocketHooks hooks) {
-    switch (hooks) {
-        case SocketHooks::kAll:
-            return datapath::SocketHooks::kAll;
-        case SocketHooks::kHost:
-            return datapath::SocketHooks::kHost;
-        case SocketHooks::kOff:
-            return datapath::SocketHooks::kOff;
-    }
-    return datapath::SocketHooks::kOff;
-}
-
-datapath::TableSizes table_sizes(const Config& config) {
-    datapath::TableSizes sizes;
-    // A shard may be fuller than the mean: half as much again.
-    sizes.ct_per_shard = config.max_connections / WEIR_CT_SHARDS * 3 / 2;
-    sizes.half_open = config.max_new_connections;
-    sizes.vips = config.max_services * 2;
-    sizes.services = config.max_services;
-    sizes.slots = config.max_slots;
-    sizes.backends = config.max_backends;
-    sizes.endpoints = config.max_pods + 1;
-    sizes.pods = config.max_pods * 2;
-    sizes.devices = config.max_pods * 2 + 256;
-    sizes.netns = config.max_pods * 2;
-    return sizes;
-}
-
-Result<std::optional<gid_t>> find_group(const std::string& name) {
-    if (name.empty()) return std::nullopt;
-    const ::group* const found = ::getgrnam(name.c_str());
-    if (found == nullptr) {
-        return fail(Errc::kNotFound, "socket-group: no group \"{}\" on this host", name);
-    }
-    return found->gr_gid;
-}
 
 /// Makes `auto` one of the others.
 void choose_source(Config& config) {
@@ -84,28 +50,6 @@ void choose_source(Config& config) {
     const bool cluster = !config.kubeconfig.empty() || kube::api::in_cluster();
     config.source = cluster ? Config::Source::kKubernetes : Config::Source::kFiles;
     if (!cluster) config.source_dirs = {"/etc/weir/objects"};
-}
-
-/// The BPF file system: the configured one, or the usual place.
-fs::path bpffs_of(const Config& config) {
-    return config.bpffs.empty() ? fs::path("/sys/fs/bpf") : config.bpffs;
-}
-
-Result<std::pair<IpAddress, uint16_t>> parse_listener(const std::string& text) {
-    const size_t colon = text.rfind(':');
-    if (colon == std::string::npos) {
-        return fail(Errc::kInvalid, "metrics-address \"{}\" is not ADDRESS:PORT", text);
-    }
-    std::string host = text.substr(0, colon);
-    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-    unsigned long port = 0;
-    try {
-        port = std::stoul(text.substr(colon + 1));
-    } catch (const std::exception&) {
-        port = 65536;
-    }
-    if (port > 65535) return fail(Errc::kInvalid, "metrics-address \"{}\": bad port", text);
-    return std::pair(WEIR_TRY(IpAddress::parse(host)), static_cast<uint16_t>(port));
 }
 
 /// Everything the agent is made of, in the order in which it comes up. Members are destroyed in
@@ -170,6 +114,8 @@ class Agent {
 
     /// What waits for all objects: until then the tables and programs of the agent before go on.
     Result<void> take_over() {
+        node_changed();  // it may not be what was remembered of it
+        objects_->set_host_addresses(host_addresses());
         WEIR_CHECK(objects_->start());
         const auto activation = WEIR_TRY(datapath_->activate(to_datapath(config_.socket_hooks)));
         log::info("programs in force, bank {}", activation.bank);
@@ -207,13 +153,21 @@ class Agent {
             log::info("pods: {} kept, {} adopted, {} released", reconciled.kept,
                       reconciled.adopted.size(), reconciled.released.size());
         }
-        const auto stale = WEIR_TRY(pods_->adopt(ipam_->list()));
-        if (stale > 0) log::info("{} endpoints of vanished pods removed", stale);
+        const auto adopted = WEIR_TRY(pods_->adopt(ipam_->list()));
+        if (adopted.removed > 0) {
+            log::info("{} endpoints of vanished pods removed", adopted.removed);
+        }
+        if (adopted.restored > 0) {
+            log::warn("{} pods were in no table (the BPF file system was lost?) and are again",
+                      adopted.restored);
+        }
+        for (const auto& failure : adopted.failures)
+            log::error("{}: it is not served; delete it", failure.message());
         return {};
     }
 
     Result<void> serve() {
-        reader_.emplace(WEIR_TRY(datapath::Reader::open(datapath_->pins())));
+        reader_.emplace(WEIR_TRY(datapath::Reader::of(datapath_->pins(), datapath_->maps())));
         flow_names_.emplace(*objects_, *pods_, config_.node_name);
         table_names_.emplace(*objects_);
         views_.emplace(ViewInputs{.start = start_,
@@ -233,7 +187,7 @@ class Agent {
             datapath_->maps().find("weir_events")->fd(),
             [this](const weir_event& event) { hub_.publish(recorder_->make(event)); })));
         metrics_.emplace(metrics::BuildInfo{std::string(build_version()), ""},
-                         [this] { return views_->metrics(); });
+                         [this] { return snapshot(); });
         WEIR_CHECK(listen());
         watch();
         return {};
@@ -285,13 +239,23 @@ class Agent {
         return {};
     }
 
+    [[nodiscard]] metrics::Snapshot snapshot() const {
+        auto out = views_->metrics();
+        const auto refused = server_->refusals();
+        out.api_refused = {{"permission", refused.permission},
+                           {"malformed", refused.malformed},
+                           {"too_large", refused.too_large},
+                           {"timeout", refused.timeout},
+                           {"connections", refused.connections}};
+        return out;
+    }
+
     void serve_cni(const api::Request& request, const api::Responder& responder) {
         workers_.run([this, path = request.path, body = request.body, responder] {
             const auto begin = std::chrono::steady_clock::now();
             const auto reply = cni_->handle(path, body);
             const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-            metrics_->cni_request(path.substr(path.rfind('/') + 1), reply.status == 200 ? 0 : 1,
-                                  took);
+            metrics_->cni_request(path.substr(path.rfind('/') + 1), reply.code, took);
             api::Response response;
             response.status = reply.status;
             response.body = reply.body;
@@ -325,7 +289,9 @@ class Agent {
         loop_.every(100ms, [this] { mend(); });
         loop_.every(2s, [this] {
             if (objects_->started()) objects_->age(std::chrono::steady_clock::now());
+            follow_pod_ranges();
         });
+        loop_.every(kLookAround, [this] { look_around(); });
         loop_.every(1s, [this] { save_names(); });
     }
 
@@ -335,7 +301,24 @@ class Agent {
             log::error("following devices: {}", changed.error().message());
             return;
         }
-        if (!*changed) return;
+        if (*changed) devices_changed();
+    }
+
+    /// Notifications can be lost without a word, by a bug of ours or the kernel's: an occasional
+    /// look at everything.
+    void look_around() {
+        const auto changed = host_->devices().refresh();
+        if (!changed) {
+            log::error("looking at devices: {}", changed.error().message());
+        } else if (*changed) {
+            log::warn("devices or addresses had changed without notice");
+            devices_changed();
+        }
+        pods_->with_watcher(
+            [](netlink::Watcher& watcher) { watcher.mark_all(std::chrono::steady_clock::now()); });
+    }
+
+    void devices_changed() {
         pods_->set_mtu(host_->pod_mtu());
         pods_->with_watcher(
             [this](netlink::Watcher& watcher) { watcher.set_host(host_->link_spec()); });
@@ -346,7 +329,20 @@ class Agent {
         if (auto result = host_->attach_devices(*datapath_); !result) {
             log::error("attaching to devices: {}", result.error().message());
         }
+        objects_->set_host_addresses(host_addresses());
         refresh_names();
+    }
+
+    /// What this host sends from: the addresses of its external devices.
+    std::vector<IpAddress> host_addresses() const {
+        std::vector<IpAddress> out;
+        for (const auto& device : host_->devices().current().devices) {
+            for (const weir_addr& abi : device.abi.addr) {
+                const IpAddress address(abi);
+                if (!address.is_unspecified()) out.push_back(address);
+            }
+        }
+        return out;
     }
 
     /// Puts back what others removed of ours.
@@ -364,17 +360,19 @@ class Agent {
         if (report->host && report->host->created) replace_programs();
     }
 
+    /// Programs with the configuration as it is now, in force if the tables are filled.
+    Result<void> reload() {
+        WEIR_CHECK(host_->ensure_link());
+        WEIR_CHECK(datapath_->load(WEIR_TRY(host_->program_config())));
+        WEIR_CHECK(host_->write_tables(*datapath_));
+        if (!objects_->started()) return {};
+        WEIR_CHECK(datapath_->activate(to_datapath(config_.socket_hooks)));
+        return host_->attach_devices(*datapath_);
+    }
+
     /// weir0 was made anew: its index is part of the programs' configuration.
     void replace_programs() {
-        auto attempt = [this]() -> Result<void> {
-            WEIR_CHECK(host_->ensure_link());
-            WEIR_CHECK(datapath_->load(WEIR_TRY(host_->program_config())));
-            WEIR_CHECK(host_->write_tables(*datapath_));
-            if (!objects_->started()) return {};
-            WEIR_CHECK(datapath_->activate(to_datapath(config_.socket_hooks)));
-            return host_->attach_devices(*datapath_);
-        };
-        if (auto result = attempt(); !result) {
+        if (auto result = reload(); !result) {
             log::error("weir0 was removed by somebody and could not be served again: {}",
                        result.error().message());
         }
@@ -391,12 +389,66 @@ class Agent {
                 .programmed =
                     [this](std::chrono::duration<double> took) {
                         if (metrics_) metrics_->programmed(took);
+                    },
+                .network_programmed =
+                    [this](std::chrono::duration<double> took) {
+                        if (metrics_) metrics_->network_programmed(took);
                     }};
     }
 
     void node_changed() {
-        if (objects_->pod_ranges() == pod_ranges_) return;
-        log::warn("the pod ranges of this node changed; they are taken up when the agent restarts");
+        follow_pod_ranges();
+        if (host_->devices().set_node_addresses(objects_->node_addresses())) devices_changed();
+    }
+
+    /// The node's pod ranges and, behind them, those it had that pods still have addresses of.
+    std::vector<IpPrefix> wanted_pod_ranges() const {
+        std::vector<IpPrefix> wanted = objects_->pod_ranges();
+        if (wanted == pod_ranges_) return wanted;
+        const auto records = ipam_->list();
+        const auto in_use = [&](const IpPrefix& range) {
+            return std::ranges::any_of(records, [&](const ipam::Record& record) {
+                return std::ranges::any_of(record.addresses, [&](const IpAddress& address) {
+                    return range.contains(address);
+                });
+            });
+        };
+        for (const IpPrefix& range : pod_ranges_) {
+            if (std::ranges::find(wanted, range) == wanted.end() && in_use(range)) {
+                wanted.push_back(range);
+            }
+        }
+        return wanted;
+    }
+
+    /// Tried again with the next tick if it fails.
+    void follow_pod_ranges() {
+        const auto wanted = wanted_pod_ranges();
+        if (wanted == pod_ranges_) return;
+        if (const auto changed = change_pod_ranges(wanted); !changed) {
+            host_->set_pod_ranges(pod_ranges_);
+            const auto& message = changed.error().message();
+            if (message != std::exchange(range_trouble_, message)) {
+                log::error("the pod ranges of this node changed and cannot be taken up: {}",
+                           message);
+            }
+            return;
+        }
+        range_trouble_.clear();
+        pod_ranges_ = wanted;
+        for (const IpPrefix& range : wanted)
+            log::info("pod range: {}", range.to_string());
+    }
+
+    Result<void> change_pod_ranges(const std::vector<IpPrefix>& wanted) {
+        WEIR_CHECK(ipam_->set_ranges(objects_->pod_ranges()));
+        const auto before = host_->routers();
+        host_->set_pod_ranges(wanted);
+        pods_->with_watcher(
+            [this](netlink::Watcher& watcher) { watcher.set_host(host_->link_spec()); });
+        if (host_->routers() != before) return reload();
+        WEIR_CHECK(host_->ensure_link());
+        return host_->write_tables(*datapath_);
     }
 
     void refresh_names() {
@@ -410,6 +462,11 @@ class Agent {
 
     void save_names() {
         if (!std::exchange(names_changed_, false)) return;
+        write_names();
+        heap_.trim();
+    }
+
+    void write_names() {
         if (auto saved = table_names_->snapshot().save(config_.run_dir); !saved) {
             log::warn("names for reading tables without an agent: {}", saved.error().message());
         }
@@ -430,6 +487,7 @@ class Agent {
     std::unique_ptr<datapath::Datapath> datapath_;
     std::unique_ptr<Objects> objects_;
     std::vector<IpPrefix> pod_ranges_;
+    std::string range_trouble_;  ///< told already
     std::unique_ptr<Host> host_;
     std::unique_ptr<netlink::NetNsThread> threads_;
     std::optional<netlink::PodLinks> links_;
@@ -448,12 +506,23 @@ class Agent {
     std::optional<api::Server> server_;
     bool names_changed_ = true;
     std::optional<Error> failure_;
+    HeapTrimmer heap_;
     Workers workers_{kCniThreads};
 };
 
 }  // namespace
 
 Result<void> run_agent(Start start) {
+    // Before there are threads, which would keep what they were started with.
+    const auto privileges =
+        WEIR_TRY(drop_privileges(wanted_capabilities(!start.config.socket_group.empty())));
+    if (!privileges.missing.empty()) {
+        log::warn("this process lacks capabilities: {}; what needs them will fail",
+                  capability_names(privileges.missing));
+    }
+    if (!privileges.bounding_cleared) {
+        log::warn("the capability bounding set stays as it is: CAP_SETPCAP is missing");
+    }
     return Agent(std::move(start)).run();
 }
 

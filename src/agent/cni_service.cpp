@@ -43,6 +43,8 @@ Code wiring_code(const Error& error) {
             return Code::kNoContainer;
         case Errc::kUnavailable:
             return Code::kTryLater;
+        case Errc::kExhausted:
+            return Code::kExhausted;
         default:
             return Code::kFailed;
     }
@@ -113,7 +115,9 @@ CniReply CniService::handle(std::string_view path, std::string_view body) {
     const auto operation = operation_of(path);
     if (!operation) {
         const CniFailure unknown{Code::kDecode, fmt::format("no operation {}", path)};
-        return {.status = 404, .body = encode_cni_failure(unknown)};
+        return {.status = 404,
+                .code = static_cast<unsigned>(unknown.code),
+                .body = encode_cni_failure(unknown)};
     }
     const auto begin = std::chrono::steady_clock::now();
     Outcome outcome;
@@ -127,9 +131,10 @@ CniReply CniService::handle(std::string_view path, std::string_view body) {
         const std::scoped_lock lock(mutex_);
         counters_.operations[*operation].count(code, std::chrono::steady_clock::now() - begin);
     }
-    if (outcome) return {.status = 200, .body = std::move(*outcome)};
+    if (outcome) return {.status = 200, .code = 0, .body = std::move(*outcome)};
     log::warn("CNI {}: code {}: {}", kCniOperations[*operation], code, outcome.error().message);
     return {.status = http_status(outcome.error().code),
+            .code = code,
             .body = encode_cni_failure(outcome.error())};
 }
 

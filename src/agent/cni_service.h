@@ -19,9 +19,10 @@ namespace weir::agent {
 struct CniRequest;
 struct CniFailure;
 
-/// HTTP status and JSON body.
+/// HTTP status and JSON body, and the CNI code that the body tells (0: success).
 struct CniReply {
     unsigned status = 200;
+    unsigned code = 0;
     std::string body;
 };
 

@@ -54,6 +54,7 @@ struct Config {
     uint32_t max_services = 0;
     uint32_t max_slots = 0;
     uint32_t max_backends = 0;
+    uint32_t max_source_ranges = 0;
     uint32_t max_connections = 0;
     uint32_t max_new_connections = 0;
     std::chrono::seconds timeout_tcp_syn{};

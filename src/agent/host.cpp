@@ -106,21 +106,26 @@ Result<netlink::HostLinkState> Host::ensure_link() {
     return state;
 }
 
+std::array<IpAddress, 2> Host::routers() const {
+    std::array<IpAddress, 2> out;
+    for (const auto& range : pod_ranges_) {
+        auto& router = out[family_index(range.family())];
+        if (router.is_unspecified()) router = netlink::router_address(range);
+    }
+    return out;
+}
+
 Result<weir_config> Host::program_config() const {
     weir_config out{};
     out.flags = flags(config_);
-    out.hash_seed = std::random_device()();
     out.host_ifindex = link_index_;
     out.nodeport_min = config_.node_ports.first;
     out.nodeport_max = config_.node_ports.last;
     out.snat_min = config_.snat_ports.first;
     out.snat_max = config_.snat_ports.last;
     out.host_netns_cookie = WEIR_TRY(host_netns_cookie());
-    for (const auto& range : pod_ranges_) {
-        auto& router = out.router[family_index(range.family())];
-        if (IpAddress(router).is_unspecified()) router = netlink::router_address(range).abi();
-    }
     for (const auto family : kFamilies) {
+        out.router[family_index(family)] = routers()[family_index(family)].abi();
         out.gateway[family_index(family)] = pod_gateway(family).abi();
     }
     std::ranges::copy(kHostMac, out.host_mac);
@@ -154,8 +159,8 @@ Result<void> Host::write_tables(const datapath::Datapath& datapath) const {
     host.kind = WEIR_DEV_HOST;
     host.mtu = pod_mtu();
     std::ranges::copy(kHostMac, host.mac);
-    for (const auto& range : pod_ranges_) {
-        host.addr[family_index(range.family())] = netlink::router_address(range).abi();
+    for (const auto family : kFamilies) {
+        host.addr[family_index(family)] = routers()[family_index(family)].abi();
     }
     devices[link_index_] = host;
     WEIR_CHECK(datapath::sync_devices(tables, devices));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -19,6 +20,12 @@ class Host {
     static Result<std::unique_ptr<Host>> open(const Config& config,
                                               const std::vector<IpPrefix>& pod_ranges,
                                               const std::vector<IpAddress>& node_addresses);
+
+    /// Those of this node and, behind them, those that pods still have addresses of. Takes effect
+    /// with ensure_link(), write_tables() and, if routers() are others now, a load of the programs.
+    void set_pod_ranges(std::vector<IpPrefix> ranges) { pod_ranges_ = std::move(ranges); }
+    /// weir0's own addresses by family: the first range's.
+    [[nodiscard]] std::array<IpAddress, 2> routers() const;
 
     /// weir0 exists after this; its index goes into the programs' configuration.
     Result<netlink::HostLinkState> ensure_link();

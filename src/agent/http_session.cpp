@@ -183,6 +183,7 @@ asio::awaitable<After> answer(SessionContext& context, Stream& stream, const Ses
     const unsigned version = message.version();
     const bool keep = message.keep_alive() && !context.stopping;
     if (!rights.refusal.empty()) {
+        ++context.refusals.permission;
         const auto refused = Response::error(Error(Errc::kPermission, rights.refusal));
         co_return co_await send(context, stream, refused, version, false);
     }
@@ -204,6 +205,22 @@ asio::awaitable<After> answer(SessionContext& context, Stream& stream, const Ses
     }
     co_await stream_lines(context, stream, **source, version);
     co_return After::kClose;
+}
+
+void count_failure(Refusals& refusals, const error_code& error) {
+    // Gone without a word, or closed by this side.
+    if (error == http::error::end_of_stream ||
+        error.category() == boost::system::system_category()) {
+        return;
+    }
+    if (error == beast::error::timeout) {
+        ++refusals.timeout;
+    } else if (error == http::error::body_limit || error == http::error::header_limit ||
+               error == http::error::buffer_overflow) {
+        ++refusals.too_large;
+    } else {
+        ++refusals.malformed;
+    }
 }
 
 // What is said to a client whose request could not be read; nothing if it went away.
@@ -230,15 +247,18 @@ std::optional<Response> read_failure(const error_code& error, const Limits& limi
 }
 
 asio::awaitable<After> serve_one(SessionContext& context, Stream& stream,
-                                 const SessionRights& rights,
+                                 const SessionRights& rights, Waiting& waiting,
                                  beast::flat_static_buffer<kReadBuffer>& buffer) {
     http::request_parser<http::string_body> parser;
     parser.header_limit(static_cast<uint32_t>(context.limits.header_bytes));
     parser.body_limit(context.limits.body_bytes);
     error_code error;
     stream.expires_after(context.limits.request);
+    const auto place = waiting.insert(waiting.end(), &stream);
     co_await http::async_read(stream, buffer, parser, into(error));
+    waiting.erase(place);
     if (!error) co_return co_await answer(context, stream, rights, parser.release());
+    count_failure(context.refusals, error);
     if (const auto failure = read_failure(error, context.limits)) {
         co_await send(context, stream, *failure, 11, false);
     }
@@ -248,11 +268,11 @@ asio::awaitable<After> serve_one(SessionContext& context, Stream& stream,
 }  // namespace
 
 asio::awaitable<void> serve(std::shared_ptr<SessionContext> context, Stream stream,
-                            SessionRights rights) {
+                            SessionRights rights, Waiting& waiting) {
     context->open.insert(&stream);
     beast::flat_static_buffer<kReadBuffer> buffer;
     while (!context->stopping) {
-        if (co_await serve_one(*context, stream, rights, buffer) == After::kClose) break;
+        if (co_await serve_one(*context, stream, rights, waiting, buffer) == After::kClose) break;
     }
     context->open.erase(&stream);
     error_code ignored;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <list>
 #include <memory>
 #include <set>
 
@@ -24,7 +25,11 @@ struct SessionContext {
     Limits limits;
     std::set<Stream*> open;
     bool stopping = false;
+    Refusals refusals;
 };
+
+/// Connections of one listener that have not sent a whole request, longest first.
+using Waiting = std::list<Stream*>;
 
 /// Who may do what on a connection.
 struct SessionRights {
@@ -33,8 +38,9 @@ struct SessionRights {
     std::string refusal;  ///< not empty: answer 403 with this
 };
 
-/// Serves requests until the client goes, misbehaves or is too slow.
+/// Serves requests until the client goes, misbehaves or is too slow. `waiting` outlives it; a
+/// stream in it may be closed by others.
 boost::asio::awaitable<void> serve(std::shared_ptr<SessionContext> context, Stream stream,
-                                   SessionRights rights);
+                                   SessionRights rights, Waiting& waiting);
 
 }  // namespace weir::api

@@ -32,6 +32,7 @@ enum Id : unsigned char {
     kBackends,
     kFlowReaders,
     kFlowReaderLost,
+    kApiRefused,
     kProgramming,
     kNetworkProgramming,
     kCniRequests,
@@ -70,6 +71,9 @@ inline constexpr Definition kDefinitions[] = {
     {"weir_flow_readers", Type::kGauge, "", "Readers that follow the flow records."},
     {"weir_flow_reader_lost_total", Type::kCounter, "",
      "Flow records that a reader was too slow for."},
+    {"weir_api_refused_total", Type::kCounter, "reason",
+     "Requests to the local API and the metrics listener that were not served: permission, "
+     "malformed, too_large, timeout, or connections (too many of them)."},
     {"weir_programming_duration_seconds", Type::kHistogram, "",
      "Time from the event of an object to the kernel tables."},
     {"kubeproxy_network_programming_duration_seconds", Type::kHistogram, "",

@@ -2,6 +2,7 @@
 #include "agent/metrics.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 
 #include <sys/resource.h>
@@ -218,6 +219,10 @@ std::vector<MetricFamily> Metrics::Impl::scraped() const {
     scrape.single(kBackends, snapshot.backends);
     scrape.single(kFlowReaders, snapshot.flow_readers);
     scrape.single(kFlowReaderLost, snapshot.flow_reader_lost);
+    auto& refused = scrape.family(kApiRefused);
+    for (const auto& [reason, count] : snapshot.api_refused) {
+        Scrape::add(refused, static_cast<double>(count), {{"reason", reason}});
+    }
     scrape.single(kResident, resident_bytes());
     scrape.single(kCpuSeconds, cpu_seconds());
     return scrape.take();
@@ -242,7 +247,10 @@ void Metrics::network_programmed(Seconds seconds) {
 }
 
 void Metrics::cni_request(std::string_view command, unsigned code, Seconds seconds) {
-    auto found = impl_->cni_seconds.find(command);
+    std::string name(command);
+    std::ranges::transform(name, name.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+    auto found = impl_->cni_seconds.find(name);
     if (found == impl_->cni_seconds.end()) found = impl_->cni_seconds.find("other");
     found->second->Observe(seconds.count());
     impl_->cni_requests

@@ -56,6 +56,7 @@ struct Snapshot {
     uint64_t backends = 0;
     uint64_t flow_readers = 0;
     uint64_t flow_reader_lost = 0;
+    std::map<std::string, uint64_t> api_refused;  ///< by reason, of the local API and this listener
     bool ready = false;
     bool tables_readable = true;  ///< false: kernel values are left out rather than shown as 0
 };
@@ -82,7 +83,8 @@ class Metrics {
     /// As kube-proxy's metric of the name: from the last change of a Service's endpoints, as the
     /// cluster stamped it, to the tables.
     void network_programmed(Seconds seconds);
-    /// `command` as in the CNI specification; unknown ones are counted as "other". Code 0: success.
+    /// `command` as in the CNI specification, in any case; unknown ones are counted as "other".
+    /// Code 0: success.
     void cni_request(std::string_view command, unsigned code, Seconds seconds);
 
     /// The text exposition format.

@@ -20,7 +20,8 @@ lb::Capacities capacities(const Config& config) {
     return {.vips = config.max_services * 2,
             .services = config.max_services,
             .slots = config.max_slots,
-            .backends = config.max_backends};
+            .backends = config.max_backends,
+            .ranges = config.max_source_ranges};
 }
 
 /// Seconds between two lines about what the start waits for.
@@ -45,11 +46,6 @@ std::string node_trouble(const kube::api::ApiSource& api, const model::Node* nod
                            : "this Node has no podCIDR; does the controller manager allocate them?";
 }
 
-lb::NodeContext context_of(const kube::Store& store, const Config& config) {
-    const auto* node = store.find<model::Node>({{}, model::Text(config.node_name)});
-    return node != nullptr ? lb::node_context(*node) : lb::NodeContext{config.node_name, {}};
-}
-
 }  // namespace
 
 Objects::Objects(const Config& config, const datapath::LbWriter& writer, Hooks hooks,
@@ -64,7 +60,7 @@ Objects::Objects(const Config& config, const datapath::LbWriter& writer, Hooks h
       controller_(std::move(controller)),
       files_(std::move(files)),
       api_(std::move(api)),
-      planner_(context_of(store_, config)),
+      planner_(node_context()),
       tables_(capacities(config)) {
     store_.subscribe([this](const kube::Delta& delta) { take(delta); });
 }
@@ -149,10 +145,26 @@ void Objects::remember_node() {
     }
 }
 
+lb::NodeContext Objects::node_context() const {
+    const auto* node = store_.find<model::Node>({{}, model::Text(config_.node_name)});
+    lb::NodeContext context =
+        node != nullptr ? lb::node_context(*node)
+                        : lb::NodeContext{.name = config_.node_name, .zone = {}, .addresses = {}};
+    if (context.addresses.empty()) context.addresses = host_addresses_;
+    return context;
+}
+
+void Objects::set_host_addresses(std::vector<IpAddress> addresses) {
+    if (addresses == host_addresses_) return;
+    host_addresses_ = std::move(addresses);
+    planner_.set_node(node_context());
+    if (started_) commit(tables_.apply(all_services()));
+}
+
 Result<void> Objects::start() {
     tables_.adopt(WEIR_TRY(writer_.read()));
     started_ = true;
-    planner_.set_node(context_of(store_, config_));
+    planner_.set_node(node_context());
     commit(tables_.apply(all_services()));
     if (!write_error_.empty()) return fail(Errc::kSystem, "{}", write_error_);
     commit(tables_.finish_adoption());
@@ -173,7 +185,7 @@ void Objects::take(const kube::Delta& delta) {
     const auto begin = std::chrono::steady_clock::now();
     lb::Changes changes;
     if (delta.of(kube::Kind::kNode).contains({{}, model::Text(config_.node_name)})) {
-        planner_.set_node(context_of(store_, config_));
+        planner_.set_node(node_context());
         changes = all_services();
         for (const auto& name : delta.of(kube::Kind::kService)) {
             if (store_.find<model::Service>(name) == nullptr) update_service(name, changes);
@@ -185,11 +197,26 @@ void Objects::take(const kube::Delta& delta) {
             if (!delta.of(kube::Kind::kService).contains(name)) update_service(name, changes);
         }
     }
+    const auto triggers = new_triggers(delta.endpoints);
     if (!changes.upserts.empty() || !changes.removed.empty()) {
         commit(tables_.apply(std::move(changes)));
-        hooks_.programmed(std::chrono::steady_clock::now() - begin);
+        if (write_error_.empty()) {
+            hooks_.programmed(std::chrono::steady_clock::now() - begin);
+            const auto now = std::chrono::system_clock::now();
+            for (const auto trigger : triggers)
+                hooks_.network_programmed(now - trigger);
+        }
     }
     hooks_.changed(delta);
+}
+
+std::vector<TriggerTimes::Time> Objects::new_triggers(const kube::NameSet& services) {
+    std::vector<TriggerTimes::Time> out;
+    for (const auto& service : services) {
+        const auto of_service = triggers_.update(service, store_.slices_of(service));
+        out.insert(out.end(), of_service.begin(), of_service.end());
+    }
+    return out;
 }
 
 void Objects::update_service(const model::ObjectName& name, lb::Changes& changes) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agent/config.h"
+#include "agent/trigger_times.h"
 #include "datapath/lb_writer.h"
 #include "kube/api/api_source.h"
 #include "kube/endpoint_controller.h"
@@ -30,6 +31,9 @@ class Objects {
         std::function<void(const kube::Delta&)> changed;
         /// A batch of changes is in the kernel: how long it took from reading the objects.
         std::function<void(std::chrono::duration<double>)> programmed;
+        /// A change of a Service's endpoints is in the kernel: how long after the cluster noticed
+        /// it, where it says so.
+        std::function<void(std::chrono::duration<double>)> network_programmed;
     };
 
     /// Reads files once and begins to read from the API server; writes nothing yet. `writer`
@@ -52,6 +56,9 @@ class Objects {
     [[nodiscard]] std::vector<int> fds() const;
     Result<void> on_readable();
     [[nodiscard]] bool started() const { return started_; }
+    /// This host's own addresses, which count as the node's while its Node object names none:
+    /// source ranges that hold one admit the host. Before start(), and when they change.
+    void set_host_addresses(std::vector<IpAddress> addresses);
     /// Every few seconds: moves backends without a Service on (lb/backends.h).
     void age(std::chrono::steady_clock::time_point now);
 
@@ -82,9 +89,11 @@ class Objects {
     void take(const kube::Delta& delta);
     void update_service(const model::ObjectName& name, lb::Changes& changes);
     lb::Changes all_services();
+    [[nodiscard]] std::vector<TriggerTimes::Time> new_triggers(const kube::NameSet& services);
     void commit(const model::LbTransaction& transaction);
     void resync();
     [[nodiscard]] lb::AddressUse use_of(const IpAddress& address) const;
+    [[nodiscard]] lb::NodeContext node_context() const;
 
     const Config& config_;
     const datapath::LbWriter& writer_;
@@ -95,10 +104,12 @@ class Objects {
     kube::FileSource files_;
     std::unique_ptr<kube::api::ApiSource> api_;
     std::optional<model::Node> remembered_;  ///< this node, as it was before the agent started
+    std::vector<IpAddress> host_addresses_;
     lb::Planner planner_;
     lb::Tables tables_;
     std::map<model::ObjectName, std::vector<std::string>> warnings_;
     std::string write_error_;
+    TriggerTimes triggers_{std::chrono::system_clock::now()};
     bool started_ = false;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

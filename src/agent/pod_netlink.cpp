@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <map>
+#include <utility>
 
 #include "agent/pod_wirer.h"
 #include "datapath/netlink/requests.h"
@@ -15,6 +16,14 @@ std::string alias_of(const ipam::Record& record) {
     const std::string pod = record.pod_name.empty() ? record.key.container
                                                     : record.pod_namespace + "/" + record.pod_name;
     return pod + " " + record.key.ifname;
+}
+
+/// The reverse: namespace and name, empty if the alias does not tell them.
+std::pair<std::string, std::string> pod_of(const std::string& alias) {
+    const size_t slash = alias.find('/');
+    const size_t space = alias.find(' ');
+    if (slash == std::string::npos || space == std::string::npos || slash > space) return {};
+    return {alias.substr(0, slash), alias.substr(slash + 1, space - slash - 1)};
 }
 
 using AddressesByLink = std::map<uint32_t, std::vector<IpAddress>>;
@@ -77,9 +86,11 @@ Result<std::vector<ipam::Found>> found_pods(const netlink::PodLinks& links) {
             continue;
         }
         const auto at = addresses.find(each.link.ifindex);
-        found.push_back(
-            {.key = {each.attachment->container_id, each.attachment->ifname},
-             .addresses = at == addresses.end() ? std::vector<IpAddress>{} : at->second});
+        auto [pod_namespace, pod_name] = pod_of(each.link.alias);
+        found.push_back({.key = {each.attachment->container_id, each.attachment->ifname},
+                         .addresses = at == addresses.end() ? std::vector<IpAddress>{} : at->second,
+                         .pod_namespace = std::move(pod_namespace),
+                         .pod_name = std::move(pod_name)});
     }
     return found;
 }

@@ -106,7 +106,47 @@ Result<std::vector<ipam::Found>> Pods::list() {
     return found_pods(links_);
 }
 
-Result<size_t> Pods::adopt(const std::vector<ipam::Record>& records) {
+void Pods::take(const ipam::Record& record, const netlink::Link& link, uint32_t endpoint) {
+    auto spec = pod_link_spec(record, endpoint, link.mtu);
+    spec.host_ifname = link.name;
+    watcher_.add_pod(spec, programs(), link.ifindex);
+    pods_[record.key] = {record, endpoint, link.ifindex, link.name};
+}
+
+// Filters first, as for a new pod: an endpoint in the tables is one whose packets carry its id.
+Result<void> Pods::restore(const ipam::Record& record, const netlink::Link& link) {
+    const uint32_t id = WEIR_TRY(endpoints_.reserve());
+    auto spec = pod_link_spec(record, id, link.mtu);
+    spec.host_ifname = link.name;
+    netlink::PodLink made{.host_ifindex = link.ifindex};
+    // Without its namespace the socket hooks leave the pod to tc.
+    if (const auto ns = netlink::NetNs::open_pod(record.netns)) {
+        made.netns_cookie = links_.netns_cookie(*ns).value_or(0);
+    }
+    auto repaired = links_.repair_host(spec, programs());
+    if (repaired) {
+        auto added = endpoints_.add(id, endpoint_of(record, spec, made));
+        if (!added) repaired = Failure(std::move(added).error());
+    }
+    if (!repaired) {
+        endpoints_.release(id);
+        return Failure(std::move(repaired).error().with("pod {}", record.key.to_string()));
+    }
+    take(record, link, id);
+    return {};
+}
+
+Result<size_t> Pods::remove_stale(const std::set<uint32_t>& live) {
+    std::vector<uint32_t> stale;
+    for (const auto& [id, endpoint] : endpoints_.all()) {
+        if (!live.contains(id)) stale.push_back(id);
+    }
+    for (const uint32_t id : stale)
+        WEIR_CHECK(endpoints_.remove(id));
+    return stale.size();
+}
+
+Result<Adopted> Pods::adopt(const std::vector<ipam::Record>& records) {
     std::map<ipam::AttachmentKey, netlink::Link> links;
     for (const auto& found : WEIR_TRY(links_.list())) {
         if (found.attachment) {
@@ -119,23 +159,28 @@ Result<size_t> Pods::adopt(const std::vector<ipam::Record>& records) {
         id_by_ifindex[endpoint.spec.ifindex] = id;
     }
     std::set<uint32_t> live;
+    std::vector<const ipam::Record*> lost;
     for (const auto& record : records) {
         const auto link = links.find(record.key);
         if (link == links.end()) continue;
         const auto id = id_by_ifindex.find(link->second.ifindex);
-        if (id == id_by_ifindex.end()) continue;
+        if (id == id_by_ifindex.end()) {
+            lost.push_back(&record);
+            continue;
+        }
         live.insert(id->second);
-        const auto spec = pod_link_spec(record, id->second, link->second.mtu);
-        watcher_.add_pod(spec, programs(), link->second.ifindex);
-        pods_[record.key] = {record, id->second, link->second.ifindex, spec.host_ifname};
+        take(record, link->second, id->second);
     }
-    size_t removed = 0;
-    for (const auto& [ifindex, id] : id_by_ifindex) {
-        if (live.contains(id)) continue;
-        WEIR_CHECK(endpoints_.remove(id));
-        ++removed;
+    // What is stale goes first: it may hold an address of a pod that is restored.
+    Adopted out{.removed = WEIR_TRY(remove_stale(live)), .restored = 0, .failures = {}};
+    for (const auto* record : lost) {
+        if (auto done = restore(*record, links.at(record->key)); !done) {
+            out.failures.push_back(std::move(done).error());
+        } else {
+            ++out.restored;
+        }
     }
-    return removed;
+    return out;
 }
 
 std::vector<LocalPod> Pods::all() const {

@@ -4,6 +4,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,13 @@ struct LocalPod {
     uint32_t endpoint = 0;
     uint32_t ifindex = 0;
     std::string host_ifname;
+};
+
+/// What Pods::adopt() did.
+struct Adopted {
+    size_t removed = 0;           ///< endpoints whose veth is gone
+    size_t restored = 0;          ///< pods whose tables were lost: they have entries again
+    std::vector<Error> failures;  ///< pods that are not served, and why
 };
 
 /// Wires pods: veth, endpoint in the tables, and the watch over both. Thread-safe; what touches the
@@ -42,8 +50,9 @@ class Pods final : public PodWirer {
     Result<std::vector<ipam::Found>> list() override;
 
     /// After a restart: takes the pods that exist on the host under watch again, with their
-    /// records, and removes endpoints whose veth is gone. Returns how many of the latter.
-    Result<size_t> adopt(const std::vector<ipam::Record>& records);
+    /// records, and removes endpoints whose veth is gone. Pods that are in no table, because the
+    /// BPF file system was lost with the pins, are entered anew and get the programs of now.
+    Result<Adopted> adopt(const std::vector<ipam::Record>& records);
 
     [[nodiscard]] std::vector<LocalPod> all() const;
     [[nodiscard]] std::optional<LocalPod> by_endpoint(uint32_t id) const;
@@ -68,6 +77,10 @@ class Pods final : public PodWirer {
     [[nodiscard]] netlink::PodPrograms programs() const { return {from_pod_.get(), to_pod_.get()}; }
     Result<void> enter(const ipam::Record& record, const netlink::PodLinkSpec& spec,
                        const netlink::PodLink& link);
+
+    void take(const ipam::Record& record, const netlink::Link& link, uint32_t endpoint);
+    Result<void> restore(const ipam::Record& record, const netlink::Link& link);
+    Result<size_t> remove_stale(const std::set<uint32_t>& live);
 
     const netlink::PodLinks& links_;
     datapath::EndpointTable& endpoints_;

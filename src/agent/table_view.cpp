@@ -99,6 +99,10 @@ double seconds_between(uint32_t earlier, uint32_t later) {
     return later > earlier ? (later - earlier) * kTickSeconds : 0;
 }
 
+void add_once(std::vector<std::string>& list, std::string text) {
+    if (std::ranges::find(list, text) == list.end()) list.push_back(std::move(text));
+}
+
 // One VIP of a Service port, added to what is shown of it.
 void add_vip(Service& service, ServicePort& port, const weir_vip_key& key, uint32_t flags) {
     const IpAddress address(key.addr);
@@ -110,7 +114,42 @@ void add_vip(Service& service, ServicePort& port, const weir_vip_key& key, uint3
     const std::string text = address.to_string();
     port.addresses.push_back(address.with_port(ntohs(key.port)));
     auto& list = (flags & WEIR_VIP_CLUSTER_IP) != 0 ? service.cluster_ips : service.external_ips;
-    if (std::ranges::find(list, text) == list.end()) list.push_back(text);
+    add_once(list, text);
+}
+
+std::optional<IpPrefix> prefix_of(const weir_range_key& key) {
+    const IpAddress address(key.addr);
+    const uint32_t family_bits = WEIR_RANGE_SERVICE_BITS + (address.is_v4() ? 96U : 0U);
+    if (key.prefixlen < family_bits) return std::nullopt;
+    const auto prefix = IpPrefix::make(address, key.prefixlen - family_bits);
+    return prefix ? std::optional(*prefix) : std::nullopt;
+}
+
+// One source range, added to what is shown of its Service. The unspecified address stands for the
+// host; the load-balancer addresses that go with it are no news.
+void add_range(Service& service, const IpPrefix& prefix, uint32_t verdict) {
+    if (verdict != WEIR_RANGE_ADMIT) return;
+    const IpAddress address = prefix.address();
+    const bool whole = prefix.mapped_length() == 128;
+    const bool own =
+        std::ranges::find(service.external_ips, address.to_string()) != service.external_ips.end();
+    if (whole && own) return;
+    add_once(service.source_ranges,
+             whole && address.is_unspecified() ? "this host" : prefix.to_string());
+}
+
+// What the restricted Services admit.
+void add_ranges(const std::vector<std::pair<weir_range_key, uint32_t>>& ranges,
+                const std::map<uint32_t, std::pair<Service*, size_t>>& by_index,
+                const std::set<Service*>& restricted) {
+    for (const auto& [key, verdict] : ranges) {
+        const auto found = by_index.find(key.service);
+        if (found == by_index.end() || !restricted.contains(found->second.first)) continue;
+        if (const auto prefix = prefix_of(key)) add_range(*found->second.first, *prefix, verdict);
+    }
+    for (Service* service : restricted) {
+        if (service->source_ranges.empty()) service->source_ranges = {"nobody"};
+    }
 }
 
 Service make_service(const PortName& name, const weir_service& value) {
@@ -233,6 +272,7 @@ Result<std::vector<Service>> TableView::services() const {
         service.ports.push_back(std::move(port));
         by_index[index] = {&service, service.ports.size() - 1};
     }
+    std::set<Service*> restricted;
     for (const auto& [key, vip] : WEIR_TRY(reader_.vips())) {
         const auto found = by_index.find(vip.service);
         if (found == by_index.end()) continue;
@@ -240,7 +280,9 @@ Result<std::vector<Service>> TableView::services() const {
         ServicePort& port = service->ports[at];
         port.family = IpAddress(key.addr).is_v4() ? "IPv4" : "IPv6";
         add_vip(*service, port, key, vip.flags);
+        if ((vip.flags & WEIR_VIP_SOURCE_RANGES) != 0) restricted.insert(service);
     }
+    add_ranges(WEIR_TRY(reader_.ranges()), by_index, restricted);
     std::vector<Service> services;
     for (auto& [name, service] : by_name)
         services.push_back(std::move(service));

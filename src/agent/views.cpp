@@ -262,8 +262,9 @@ std::vector<api::Source> Views::sources() const {
              .since = rfc3339(conflict.since)});
     }
     for (const auto& problem : in_.objects.tables().problems()) {
-        source.problems.push_back(
-            {.source = source.name, .object = problem.object, .message = problem.text});
+        source.problems.push_back({.source = source.name,
+                                   .object = "Service " + problem.object,
+                                   .message = problem.text});
     }
     for (const auto& [service, warnings] : in_.objects.warnings()) {
         for (const auto& warning : warnings) {
@@ -285,6 +286,9 @@ api::Datapath Views::datapath() const {
         out.devices.push_back(device.name);
         out.hooks.push_back({"dev_in", device.name, out.device_attach, true});
         out.hooks.push_back({"dev_out", device.name, out.device_attach, true});
+    }
+    for (const auto& device : in_.host.devices().current().foreign) {
+        out.devices_left_alone.push_back(fmt::format("{} ({})", device.name, device.why));
     }
     out.hooks.push_back({"dev_out", "weir0", out.device_attach, true});
     out.hooks.push_back({"pod_from", "pods", "clsact", true});
@@ -427,7 +431,9 @@ metrics::Snapshot Views::metrics() const {
     }
     for (const auto& source : sources()) {
         for (const auto& problem : source.problems) {
-            ++out.problems[problem.object.substr(0, problem.object.find(' '))];
+            // What is no object at all has no kind.
+            const std::string kind = problem.object.substr(0, problem.object.find(' '));
+            ++out.problems[kind.empty() ? "document" : kind];
         }
     }
     if (const auto* api = in_.objects.api()) {
@@ -446,8 +452,8 @@ metrics::Snapshot Views::metrics() const {
         }
     }
     out.pods = in_.pods.size();
-    out.services = in_.objects.store().count<model::Service>();
     for (const auto& use : in_.objects.tables().usage()) {
+        if (use.table == "services") out.services = use.used;
         if (use.table == "backends") out.backends = use.used;
     }
     out.flow_readers = in_.hub.subscribers();

@@ -21,7 +21,9 @@ reached; 4 not allowed; 130 interrupted. `weir run` exits as its command does (1
 CLI::App* leaf(Invocation& invocation, CLI::App& parent, const std::string& name,
                const std::string& help, Action action) {
     CLI::App* command = parent.add_subcommand(name, help);
-    command->callback([&invocation, action] { invocation.action = action; });
+    // On completion of this command, not of all: only then does CLI11 leave the environment of the
+    // other commands' options alone, which are the same variables and would overwrite a flag.
+    command->parse_complete_callback([&invocation, action] { invocation.action = action; });
     command->add_option("--socket", invocation.socket, "the agent's socket")
         ->envname("WEIR_SOCKET")
         ->capture_default_str();

@@ -175,6 +175,7 @@ std::string service_text(const api::Service& service) {
                      {"Type", service.type},
                      {"ClusterIP", join(service.cluster_ips, ", ")},
                      {"External", join(service.external_ips, ", ")},
+                     {"Admits", join(service.source_ranges, ", ")},
                      {"Policy", fmt::format("internal {}, external {}", service.internal_policy,
                                             service.external_policy)}});
     for (const auto& port : service.ports) {

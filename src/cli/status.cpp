@@ -116,6 +116,9 @@ std::string status_text(const api::Status& status, const OutputOptions& output) 
                              datapath.socket_hooks,
                              datapath.devices.empty() ? "none" : join(datapath.devices, ", "),
                              datapath.device_attach));
+    if (!datapath.devices_left_alone.empty()) {
+        text += line("Left alone", join(datapath.devices_left_alone, ", "));
+    }
     text += line("Hooks", hooks_text(datapath));
     text += line("Sweep", fmt::format("ran {:.1f} s ago, {} flows expired since the start",
                                       datapath.sweep.last_run_seconds, datapath.sweep.expired));

@@ -8,6 +8,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <net/if.h>
 #include <sched.h>
 
 #include "datapath/bpf_object.h"
@@ -22,10 +23,6 @@ constexpr uint32_t kLoopback = 1;
 
 bpf_attach_type tcx_type(Direction direction) {
     return direction == Direction::kIngress ? kTcxIngress : kTcxEgress;
-}
-
-bpf_tc_attach_point clsact_point(Direction direction) {
-    return direction == Direction::kIngress ? BPF_TC_INGRESS : BPF_TC_EGRESS;
 }
 
 /// `return 0` as a classifier.
@@ -73,10 +70,6 @@ Result<void> set_link_program(int link, const bpf_link_info& info, int program) 
 
 }  // namespace
 
-std::string_view to_string(Direction direction) {
-    return direction == Direction::kIngress ? "ingress" : "egress";
-}
-
 Result<void> in_scratch_netns(const std::function<Result<void>()>& work) {
     Result<void> result;
     std::thread([&] {
@@ -114,7 +107,7 @@ Result<void> DeviceAttacher::attach(uint32_t ifindex, Direction direction,
                                     std::string_view hook) const {
     const Fd program = WEIR_TRY(stub(hook));
     return tcx_ ? attach_tcx(ifindex, direction, program.get())
-                : attach_clsact(ifindex, direction, program.get());
+                : ClsactFilters(pins_).attach(ifindex, direction, program.get());
 }
 
 Result<void> DeviceAttacher::attach_tcx(uint32_t ifindex, Direction direction, int program) const {
@@ -133,39 +126,12 @@ Result<void> DeviceAttacher::attach_tcx(uint32_t ifindex, Direction direction, i
     return pin_replacing(Fd(link).get(), path);
 }
 
-Result<void> DeviceAttacher::attach_clsact(uint32_t ifindex, Direction direction,
-                                           int program) const {
-    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex),
-                .attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
-    int error = bpf_tc_hook_create(&hook);
-    if (error != 0 && error != -EEXIST) {
-        return fail_errno(-error, "add a clsact qdisc to device {}", ifindex);
-    }
-    hook.attach_point = clsact_point(direction);
-    LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = program, .flags = BPF_TC_F_REPLACE,
-                .handle = kClsactHandle, .priority = kClsactPriority);
-    error = bpf_tc_attach(&hook, &opts);
-    if (error == 0) return {};
-    return fail_errno(-error, "attach to device {}, {}, by clsact", ifindex, to_string(direction));
-}
-
 Result<void> DeviceAttacher::detach(uint32_t ifindex, Direction direction) const {
     WEIR_TRY(unpin(link_pin(ifindex, direction)));
-    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex),
-                .attach_point = clsact_point(direction));
-    LIBBPF_OPTS(bpf_tc_opts, opts, .handle = kClsactHandle, .priority = kClsactPriority);
-    const int error = bpf_tc_detach(&hook, &opts);
-    const bool absent = error == -ENOENT || error == -EINVAL || error == -ENODEV;
-    if (error == 0 || absent) return {};
-    return fail_errno(-error, "detach from device {}, {}", ifindex, to_string(direction));
-}
-
-std::optional<uint32_t> clsact_program(uint32_t ifindex, Direction direction) {
-    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex),
-                .attach_point = clsact_point(direction));
-    LIBBPF_OPTS(bpf_tc_opts, opts, .handle = kClsactHandle, .priority = kClsactPriority);
-    if (bpf_tc_query(&hook, &opts) != 0) return std::nullopt;
-    return opts.prog_id;
+    const ClsactFilters filters(pins_);
+    WEIR_CHECK(filters.detach(ifindex, direction));
+    WEIR_TRY(filters.remove_qdisc(ifindex));
+    return {};
 }
 
 Result<std::vector<std::string>> DeviceAttacher::sweep_stale() const {
@@ -176,7 +142,14 @@ Result<std::vector<std::string>> DeviceAttacher::sweep_stale() const {
         const bool attached = ifindex_of(WEIR_TRY(link_info(link.get()))) != 0;
         if (attached && !name.ends_with(kUnfinished)) continue;
         WEIR_TRY(unpin(pins_.link(name)));
-        removed.push_back(name);
+        removed.push_back("link " + name);
+    }
+    const ClsactFilters filters(pins_);
+    for (const uint32_t ifindex : filters.own_qdiscs()) {
+        std::array<char, IF_NAMESIZE> name{};
+        if (::if_indextoname(ifindex, name.data()) != nullptr) continue;
+        WEIR_CHECK(filters.disown_qdisc(ifindex));
+        removed.push_back(fmt::format("qdisc of device {}", ifindex));
     }
     return removed;
 }

@@ -3,25 +3,18 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/fd.h"
 #include "common/result.h"
+#include "datapath/clsact.h"
+#include "datapath/direction.h"
 #include "datapath/pins.h"
 
 /// Stubs on devices that Weir shares with others: tcx links where the kernel has them (6.6), clsact
 /// filters before. Pods' veths are attached by the netlink half.
 namespace weir::datapath {
-
-enum class Direction : uint8_t { kIngress, kEgress };
-std::string_view to_string(Direction direction);
-
-/// Our filters on a shared device's clsact, when there is no tcx. Not 1, which is what most others
-/// take, and before most default priorities (the kernel counts down from 49152).
-inline constexpr uint32_t kClsactPriority = 22101;
-inline constexpr uint32_t kClsactHandle = 0x57e1;
 
 /// Whether the kernel attaches by tcx: tried on a device of a namespace of its own, never guessed
 /// by version.
@@ -39,24 +32,19 @@ class DeviceAttacher {
     /// had the same index is replaced. kNotFound: no such device.
     [[nodiscard]] Result<void> attach(uint32_t ifindex, Direction direction,
                                       std::string_view hook) const;
-    /// Removes ours from a device; fine if there is none, or no device.
+    /// Removes ours from a device, with the qdisc if Weir made it and nothing else is on it; fine
+    /// if there is none, or no device.
     [[nodiscard]] Result<void> detach(uint32_t ifindex, Direction direction) const;
-    /// Removes the pins of links whose device is gone; their names.
+    /// Removes what is pinned for devices that are gone; in words, one for each.
     [[nodiscard]] Result<std::vector<std::string>> sweep_stale() const;
 
   private:
     [[nodiscard]] std::filesystem::path link_pin(uint32_t ifindex, Direction direction) const;
     [[nodiscard]] Result<void> attach_tcx(uint32_t ifindex, Direction direction, int program) const;
-    [[nodiscard]] Result<void> attach_clsact(uint32_t ifindex, Direction direction,
-                                             int program) const;
 
     PinDir pins_;
     bool tcx_;
 };
-
-/// Id of the program of our filter on a device's clsact, by our priority and handle; none: no such
-/// filter.
-std::optional<uint32_t> clsact_program(uint32_t ifindex, Direction direction);
 
 /// Runs `work` on a thread in a new network namespace that goes away with it.
 Result<void> in_scratch_netns(const std::function<Result<void>()>& work);

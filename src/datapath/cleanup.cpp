@@ -2,6 +2,7 @@
 #include "datapath/cleanup.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <functional>
@@ -13,7 +14,7 @@
 #include <net/if.h>
 #include <unistd.h>
 
-#include "datapath/attach.h"
+#include "datapath/clsact.h"
 #include "datapath/map.h"
 
 namespace weir::datapath {
@@ -60,20 +61,28 @@ void for_each_id(int (*next)(uint32_t, uint32_t*), const std::function<void(uint
         visit(id);
 }
 
+std::string device_name(uint32_t ifindex) {
+    std::array<char, IF_NAMESIZE> name{};
+    if (::if_indextoname(ifindex, name.data()) != nullptr) return name.data();
+    return fmt::format("device {}", ifindex);
+}
+
 class Cleaner {
   public:
-    explicit Cleaner(const PinDir& pins) : pins_(pins), maps_(pinned_map_ids(pins)) {}
+    explicit Cleaner(const PinDir& pins)
+        : pins_(pins), filters_(pins), maps_(pinned_map_ids(pins)) {}
 
     Cleaned run() {
         remove_pins(pins_.links(), "link");
         detach_links();
         detach_filters();
+        remove_qdiscs();
         remove_pins(pins_.progs(), "program");
         note_remaining();
         remove_pins(pins_.maps(), "map");
         wait_for_maps();
-        for (const auto& dir : {pins_.links(), pins_.progs(), pins_.maps(), pins_.root(),
-                                pins_.root().parent_path()}) {
+        for (const auto& dir : {pins_.links(), pins_.progs(), pins_.maps(), pins_.qdiscs(),
+                                pins_.root(), pins_.root().parent_path()}) {
             remove_directory(dir);
         }
         return std::move(report_);
@@ -126,11 +135,25 @@ class Cleaner {
     void detach_filter(uint32_t ifindex, std::string_view name, Direction direction) {
         const auto id = clsact_program(ifindex, direction);
         if (!id || !program_facts(*id, maps_).ours) return;
-        const Result<void> done = DeviceAttacher(pins_, false).detach(ifindex, direction);
+        const Result<void> done = filters_.detach(ifindex, direction);
         if (done) {
             report_.removed.push_back(fmt::format("filter on {}, {}", name, to_string(direction)));
         } else {
             report_.failed.push_back(done.error().message());
+        }
+    }
+
+    /// Those of ours that nobody else uses by now.
+    void remove_qdiscs() {
+        for (const uint32_t ifindex : filters_.own_qdiscs()) {
+            const auto removed = filters_.remove_qdisc(ifindex);
+            const auto forgotten = filters_.disown_qdisc(ifindex);
+            if (!removed) {
+                report_.failed.push_back(removed.error().message());
+            } else if (*removed) {
+                report_.removed.push_back("clsact qdisc of " + device_name(ifindex));
+            }
+            if (!forgotten) report_.failed.push_back(forgotten.error().message());
         }
     }
 
@@ -177,6 +200,7 @@ class Cleaner {
     }
 
     const PinDir& pins_;
+    ClsactFilters filters_;
     Ids maps_;
     Cleaned report_;
 };

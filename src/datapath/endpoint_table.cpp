@@ -130,9 +130,11 @@ Result<void> EndpointTable::mend() {
 
 Result<uint32_t> EndpointTable::reserve() {
     if (free_.empty()) {
-        return fail(Errc::kExhausted,
-                    "all {} endpoints of this node are in use; raise its capacity for pods",
-                    tables_->endpoints.size() - 1);
+        return fail(
+            Errc::kExhausted,
+            "all {} endpoints of this node are in use; raise --max-pods, which takes effect after "
+            "`weir cleanup`",
+            tables_->endpoints.size() - 1);
     }
     const uint32_t id = free_.front();
     free_.pop_front();

@@ -3,18 +3,34 @@
 
 #include <cstddef>
 #include <cstring>
+#include <utility>
 #include <vector>
+
+#include <arpa/inet.h>
 
 namespace weir::datapath {
 namespace {
 
 using namespace weir::model;
 
+/// Lets the programs look for a NodePort of this number, if the key is one. The bit stays when the
+/// VIP goes: flows may outlive it.
+Result<void> admit_node_port(const Tables& tables, const weir_vip_key& key) {
+    if (key.scope != WEIR_VIP_NODEPORT) return {};
+    const uint16_t port = ntohs(key.port);
+    const uint32_t word = port / 64U;
+    const uint64_t bit = uint64_t{1} << port % 64U;
+    const uint64_t bits = WEIR_TRY(tables.node_ports.get(word));
+    if ((bits & bit) != 0) return {};
+    return tables.node_ports.store64(word, 0, bits | bit);
+}
+
 /// One write to the kernel's tables, by kind.
 struct Apply {
     const Tables& tables;
 
     Result<void> operator()(const VipPut& write) const {
+        WEIR_CHECK(admit_node_port(tables, write.key));
         return tables.vips.put(write.key, write.value);
     }
     Result<void> operator()(const VipErase& write) const {
@@ -50,6 +66,13 @@ struct Apply {
         value.state = write.state;
         return store_state_word(write.id, value);
     }
+    Result<void> operator()(const RangePut& write) const {
+        return tables.ranges.put(write.key, write.verdict);
+    }
+    Result<void> operator()(const RangeErase& write) const {
+        WEIR_TRY(tables.ranges.erase(write.key));
+        return {};
+    }
 
   private:
     [[nodiscard]] Result<void> store_state_word(uint32_t id, const weir_backend& value) const {
@@ -84,11 +107,16 @@ Result<void> LbWriter::commit(const LbTransaction& transaction,
     return {};
 }
 
+// An earlier build may not have known the bits of numbers.
 Result<LbImage> LbWriter::read() const {
-    return LbImage{.vips = WEIR_TRY(tables_->vips.all()),
+    auto vips = WEIR_TRY(tables_->vips.all());
+    for (const auto& [key, value] : vips)
+        WEIR_CHECK(admit_node_port(*tables_, key));
+    return LbImage{.vips = std::move(vips),
                    .services = WEIR_TRY(copy_array(tables_->services)),
                    .slots = WEIR_TRY(copy_array(tables_->slots)),
-                   .backends = WEIR_TRY(copy_array(tables_->backends))};
+                   .backends = WEIR_TRY(copy_array(tables_->backends)),
+                   .ranges = WEIR_TRY(tables_->ranges.all())};
 }
 
 }  // namespace weir::datapath

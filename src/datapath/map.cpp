@@ -209,16 +209,48 @@ Result<uint64_t> RawMap::memory() const {
     return bytes;
 }
 
-Result<ArrayView> ArrayView::map(const RawMap& map) {
+ArrayWindows::ArrayWindows(const RawMap& map, size_t stride)
+    : fd_(map.fd()),
+      name_(map.info().name),
+      stride_(stride),
+      length_(stride * map.info().max_entries) {}
+
+Result<std::unique_ptr<ArrayWindows>> ArrayWindows::open(const RawMap& map) {
     const size_t stride = (map.info().value_size + size_t{7}) / 8 * 8;
-    const size_t length = stride * map.info().max_entries;
-    void* base = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, map.fd(), 0);
-    if (base == MAP_FAILED) return fail_errno(errno, "map the array {}", map.info().name);
-    return ArrayView(static_cast<std::byte*>(base), length);
+    std::unique_ptr<ArrayWindows> self(new ArrayWindows(map, stride));
+    WEIR_CHECK(self->move(self->windows_[0], 0));  // a map that cannot be mapped says so now
+    return self;
 }
 
-ArrayView::~ArrayView() {
-    if (base_ != nullptr) ::munmap(base_, length_);
+ArrayWindows::~ArrayWindows() {
+    for (const Window& window : windows_) {
+        if (window.base != nullptr) ::munmap(window.base, window.length);
+    }
+}
+
+Result<std::byte*> ArrayWindows::at(uint32_t index) {
+    const size_t offset = index * stride_;
+    const size_t number = offset / kBytes;
+    auto* window = std::ranges::find(windows_, number, &Window::number);
+    if (window == windows_.end()) {
+        window = &windows_[next_++ % kCount];
+        WEIR_CHECK(move(*window, number));
+    }
+    return window->base + offset % kBytes;
+}
+
+// An element may reach beyond its window's end, so a window is longer than it is apart from the
+// next.
+Result<void> ArrayWindows::move(Window& window, size_t number) const {
+    if (window.base != nullptr) ::munmap(window.base, window.length);
+    window = {};
+    const size_t begin = number * kBytes;
+    const size_t length = std::min(kBytes + stride_, length_ - begin);
+    void* base =
+        ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, static_cast<off_t>(begin));
+    if (base == MAP_FAILED) return fail_errno(errno, "map the array {}", name_);
+    window = {number, static_cast<std::byte*>(base), length};
+    return {};
 }
 
 }  // namespace weir::datapath

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -150,31 +152,44 @@ using LruMap = TypedMap<Key, Value, BPF_MAP_TYPE_LRU_HASH, BPF_MAP_TYPE_LRU_PERC
 template <typename Key, typename Value>
 using LpmMap = TypedMap<Key, Value, BPF_MAP_TYPE_LPM_TRIE>;
 
-/// A mapping of an array's values (BPF_F_MMAPABLE), unmapped on destruction.
-class ArrayView {
+/// Maps an array's values (BPF_F_MMAPABLE) where they are used, a window at a time. A mapping of
+/// the whole would count every page of the table as this process's memory, too. Any thread; an
+/// address is good until the lock is let go.
+class ArrayWindows {
   public:
     /// The map must be open for writing.
-    static Result<ArrayView> map(const RawMap& map);
-    ArrayView(ArrayView&& other) noexcept
-        : base_(std::exchange(other.base_, nullptr)), length_(other.length_) {}
-    ArrayView& operator=(ArrayView&& other) noexcept {
-        std::swap(base_, other.base_);
-        std::swap(length_, other.length_);
-        return *this;
-    }
-    ArrayView(const ArrayView&) = delete;
-    ArrayView& operator=(const ArrayView&) = delete;
-    ~ArrayView();
-    [[nodiscard]] std::byte* base() const { return base_; }
+    static Result<std::unique_ptr<ArrayWindows>> open(const RawMap& map);
+    ArrayWindows(const ArrayWindows&) = delete;
+    ArrayWindows& operator=(const ArrayWindows&) = delete;
+    ~ArrayWindows();
+
+    [[nodiscard]] std::unique_lock<std::mutex> lock() { return std::unique_lock(mutex_); }
+    /// Where the element is; under the lock.
+    [[nodiscard]] Result<std::byte*> at(uint32_t index);
+
+    static constexpr size_t kBytes = 64 << 10;
+    static constexpr size_t kCount = 8;
 
   private:
-    ArrayView(std::byte* base, size_t length) : base_(base), length_(length) {}
-    std::byte* base_;
-    size_t length_;
+    struct Window {
+        size_t number = SIZE_MAX;  ///< in units of kBytes; SIZE_MAX: unused
+        std::byte* base = nullptr;
+        size_t length = 0;
+    };
+    ArrayWindows(const RawMap& map, size_t stride);
+    Result<void> move(Window& window, size_t number) const;
+
+    std::mutex mutex_;
+    int fd_;  ///< the map's
+    std::string name_;
+    size_t stride_;
+    size_t length_;  ///< of all values
+    std::array<Window, kCount> windows_;
+    size_t next_ = 0;  ///< to be moved elsewhere
 };
 
-/// An array; its values are mapped where the map allows it, so that writes cost no system call and
-/// aligned 64-bit words can be stored at once.
+/// An array; its values are mapped where the map allows it, so that most writes cost no system call
+/// and aligned 64-bit words can be stored at once.
 template <typename Value>
 class ArrayMap {
     static_assert(std::is_trivially_copyable_v<Value>);
@@ -186,11 +201,11 @@ class ArrayMap {
     static Result<ArrayMap> from(Fd fd, bool writable = true) {
         auto raw = WEIR_TRY(RawMap::from(std::move(fd)));
         WEIR_CHECK(raw.expect({BPF_MAP_TYPE_ARRAY}, sizeof(uint32_t), sizeof(Value)));
-        std::optional<ArrayView> view;
+        std::unique_ptr<ArrayWindows> windows;
         if (writable && (raw.info().flags & BPF_F_MMAPABLE) != 0) {
-            view = WEIR_TRY(ArrayView::map(raw));
+            windows = WEIR_TRY(ArrayWindows::open(raw));
         }
-        return ArrayMap(std::move(raw), std::move(view));
+        return ArrayMap(std::move(raw), std::move(windows));
     }
 
     [[nodiscard]] const RawMap& raw() const { return raw_; }
@@ -198,47 +213,38 @@ class ArrayMap {
     [[nodiscard]] Result<Value> get(uint32_t index) const {
         WEIR_CHECK(check(index));
         Value value;
-        if (view_) {
-            std::memcpy(&value, at(index), sizeof value);
-        } else {
+        if (!windows_) {
             WEIR_TRY(raw_.find(&index, &value));
+            return value;
         }
+        const auto lock = windows_->lock();
+        std::memcpy(&value, WEIR_TRY(windows_->at(index)), sizeof value);
         return value;
     }
-    /// Calls `visit(index, value)` for all elements; few system calls, or none.
+    /// Calls `visit(index, value)` for all elements; few system calls.
     template <typename Visit>
     [[nodiscard]] Result<void> for_each(Visit&& visit) const {
-        Value value;
-        if (!view_) {
-            return raw_.for_each([&](const void* key, const void* raw_value) {
-                uint32_t index = 0;
-                std::memcpy(&index, key, sizeof index);
-                std::memcpy(&value, raw_value, sizeof value);
-                visit(index, value);
-                return true;
-            });
-        }
-        for (uint32_t index = 0; index < size(); ++index) {
-            std::memcpy(&value, at(index), sizeof value);
+        return raw_.for_each([&](const void* key, const void* raw_value) {
+            uint32_t index = 0;
+            Value value;
+            std::memcpy(&index, key, sizeof index);
+            std::memcpy(&value, raw_value, sizeof value);
             visit(index, value);
-        }
-        return {};
+            return true;
+        });
     }
     /// The whole value; a reader may see it half written (use store64 for what must not be).
     [[nodiscard]] Result<void> put(uint32_t index, const Value& value) const {
         WEIR_CHECK(check(index));
-        if (!view_) return raw_.put(&index, &value);
-        std::memcpy(at(index), &value, sizeof value);
+        if (!windows_) return raw_.put(&index, &value);
+        const auto lock = windows_->lock();
+        std::memcpy(WEIR_TRY(windows_->at(index)), &value, sizeof value);
         return {};
     }
     [[nodiscard]] Result<void> put_range(uint32_t first, std::span<const Value> values) const {
         if (values.empty()) return {};
         WEIR_CHECK(check(first));
         WEIR_CHECK(check(first + static_cast<uint32_t>(values.size()) - 1));
-        if (view_ && sizeof(Value) % 8 == 0) {
-            std::memcpy(at(first), values.data(), values.size_bytes());
-            return {};
-        }
         for (size_t i = 0; i < values.size(); ++i) {
             WEIR_CHECK(put(first + static_cast<uint32_t>(i), values[i]));
         }
@@ -248,22 +254,19 @@ class ArrayMap {
     /// on a mapped array; `offset` is a multiple of 8 within the value.
     [[nodiscard]] Result<void> store64(uint32_t index, size_t offset, uint64_t word) const {
         WEIR_CHECK(check(index));
-        if (!view_ || offset % 8 != 0 || offset + 8 > sizeof(Value)) {
+        if (!windows_ || offset % 8 != 0 || offset + 8 > sizeof(Value)) {
             return fail(Errc::kInternal, "map {}: no atomic store at offset {}", raw_.info().name,
                         offset);
         }
-        auto* target = reinterpret_cast<uint64_t*>(at(index) + offset);
+        const auto lock = windows_->lock();
+        auto* target = reinterpret_cast<uint64_t*>(WEIR_TRY(windows_->at(index)) + offset);
         std::atomic_ref<uint64_t>(*target).store(word, std::memory_order_release);
         return {};
     }
 
   private:
-    ArrayMap(RawMap raw, std::optional<ArrayView> view)
-        : raw_(std::move(raw)), view_(std::move(view)) {}
-    [[nodiscard]] std::byte* at(uint32_t index) const {
-        constexpr size_t kStride = (sizeof(Value) + 7) / 8 * 8;
-        return view_->base() + size_t{index} * kStride;
-    }
+    ArrayMap(RawMap raw, std::unique_ptr<ArrayWindows> windows)
+        : raw_(std::move(raw)), windows_(std::move(windows)) {}
     [[nodiscard]] Result<void> check(uint32_t index) const {
         if (index < size()) return {};
         return fail(Errc::kExhausted, "map {}: index {} is beyond its {} elements",
@@ -271,7 +274,7 @@ class ArrayMap {
     }
 
     RawMap raw_;
-    std::optional<ArrayView> view_;
+    std::unique_ptr<ArrayWindows> windows_;
 };
 
 /// Counters: one value a CPU.

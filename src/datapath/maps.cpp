@@ -9,6 +9,7 @@
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 
+#include "datapath/shards.h"
 #include "weir/limits.h"
 #include "weir/maps.h"
 
@@ -32,13 +33,21 @@ bool is_sharded(std::string_view name) {
 /// The configured capacity of a map; 0: leave it.
 uint32_t configured_size(std::string_view name, const TableSizes& sizes) {
     const std::pair<std::string_view, uint32_t> table[] = {
-        {"weir_half4", sizes.half_open},     {"weir_half6", sizes.half_open},
-        {"weir_frags", sizes.frags},         {"weir_vips", sizes.vips},
-        {"weir_services", sizes.services},   {"weir_slots", sizes.slots},
-        {"weir_backends", sizes.backends},   {"weir_socks", sizes.socks},
-        {"weir_endpoints", sizes.endpoints}, {"weir_pods", sizes.pods},
-        {"weir_devices", sizes.devices},     {"weir_node_addrs", sizes.node_addrs},
-        {"weir_netns", sizes.netns},         {"weir_cidrs", sizes.cidrs},
+        {"weir_half4", sizes.half_open},
+        {"weir_half6", sizes.half_open},
+        {"weir_frags", sizes.frags},
+        {"weir_vips", sizes.vips},
+        {"weir_services", sizes.services},
+        {"weir_slots", sizes.slots},
+        {"weir_backends", sizes.backends},
+        {"weir_socks", sizes.socks},
+        {"weir_ranges", sizes.ranges},
+        {"weir_endpoints", sizes.endpoints},
+        {"weir_pods", sizes.pods},
+        {"weir_devices", sizes.devices},
+        {"weir_node_addrs", sizes.node_addrs},
+        {"weir_netns", sizes.netns},
+        {"weir_cidrs", sizes.cidrs},
         {"weir_events", sizes.event_bytes},
     };
     for (const auto& [known, size] : table) {
@@ -78,17 +87,6 @@ Result<void> check_shape(const RawMap& map, const bpf_map* definition,
         static_cast<int>(bpf_map__type(definition)), bpf_map__key_size(definition),
         bpf_map__value_size(definition), bpf_map__map_flags(definition),
         bpf_map__max_entries(definition));
-}
-
-/// Capacity of a map's first shard.
-Result<uint32_t> shard_capacity(const RawMap& outer) {
-    const uint32_t first = 0;
-    uint32_t id = 0;
-    if (!WEIR_TRY(outer.find(&first, &id))) return 0U;
-    const int fd = bpf_map_get_fd_by_id(id);
-    if (fd < 0) return fail_errno(-fd, "map {}: open its first shard", outer.info().name);
-    const auto shard = WEIR_TRY(RawMap::from(Fd(fd)));
-    return shard.info().max_entries;
 }
 
 MapInfo shape_of_shards(bpf_map* outer, const TableSizes& sizes) {
@@ -195,12 +193,12 @@ Result<void> MapSet::provide(const PinDir& pins, const ObjectImage& image, const
 // All missing shards go in by one call: each call waits for a grace period.
 Result<void> MapSet::fill_shards(std::string_view outer_name, const MapInfo& shape) {
     const RawMap& outer = *find(outer_name);
+    const auto there = WEIR_TRY(open_shards(outer, true));
     std::vector<Fd> made;
     std::vector<uint32_t> indices;
     std::vector<uint32_t> fds;
     for (uint32_t shard = 0; shard < outer.info().max_entries; ++shard) {
-        uint32_t id = 0;
-        if (WEIR_TRY(outer.find(&shard, &id))) continue;
+        if (std::ranges::find(there, shard, &Shard::index) != there.end()) continue;
         LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = shape.flags);
         const int fd = bpf_map_create(static_cast<bpf_map_type>(shape.type),
                                       fmt::format("{}_s", outer_name).c_str(), shape.key_size,
@@ -213,7 +211,8 @@ Result<void> MapSet::fill_shards(std::string_view outer_name, const MapInfo& sha
     WEIR_CHECK(outer.put_batch(indices.data(), fds.data(), indices.size()));
     for (AdoptedMap& entry : adopted_) {
         if (entry.name != outer_name) continue;
-        entry.capacity = outer.info().max_entries * WEIR_TRY(shard_capacity(outer));
+        entry.capacity = outer.info().max_entries *
+                         (there.empty() ? shape : there.front().map.info()).max_entries;
         entry.configured = outer.info().max_entries * shape.max_entries;
     }
     return {};
@@ -246,6 +245,8 @@ Result<Tables> make_tables(const GetMap& get, bool writable) {
         WEIR_TABLE(services, writable),
         WEIR_TABLE(slots, writable),
         WEIR_TABLE(backends, writable),
+        WEIR_TABLE(node_ports, writable),
+        WEIR_TABLE(ranges),
         WEIR_TABLE(socks),
         WEIR_TABLE(endpoints, writable),
         WEIR_TABLE(pods),
@@ -272,20 +273,6 @@ Result<Tables> Tables::open_read_only(const PinDir& pins) {
 
 Result<RawMap> open_pinned_map(const PinDir& pins, std::string_view name, bool read_only) {
     return RawMap::from(WEIR_TRY(open_pin(pins.map(name), read_only)));
-}
-
-Result<uint64_t> deep_memory(const RawMap& map) {
-    uint64_t total = WEIR_TRY(map.memory());
-    if (map.info().type != BPF_MAP_TYPE_ARRAY_OF_MAPS) return total;
-    for (uint32_t i = 0; i < map.info().max_entries; ++i) {
-        uint32_t id = 0;
-        if (!WEIR_TRY(map.find(&i, &id))) continue;
-        const int fd = bpf_map_get_fd_by_id(id);
-        if (fd < 0) return fail_errno(-fd, "map {}: open its element {}", map.info().name, i);
-        const auto inner = WEIR_TRY(RawMap::from(Fd(fd)));
-        total += WEIR_TRY(inner.memory());
-    }
-    return total;
 }
 
 }  // namespace weir::datapath

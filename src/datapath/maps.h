@@ -29,6 +29,7 @@ struct TableSizes {
     uint32_t services = 0;
     uint32_t slots = 0;
     uint32_t backends = 0;
+    uint32_t ranges = 0;
     uint32_t socks = 0;
     uint32_t endpoints = 0;
     uint32_t pods = 0;
@@ -82,6 +83,8 @@ struct Tables {
     ArrayMap<weir_service> services;
     ArrayMap<weir_slot> slots;
     ArrayMap<weir_backend> backends;
+    ArrayMap<uint64_t> node_ports;
+    LpmMap<weir_range_key, uint32_t> ranges;
     LruMap<weir_sock_key, weir_sock> socks;
     ArrayMap<weir_endpoint> endpoints;
     HashMap<weir_addr, weir_pod_ref> pods;
@@ -100,8 +103,5 @@ struct Tables {
 
 /// Opens a pinned map.
 Result<RawMap> open_pinned_map(const PinDir& pins, std::string_view name, bool read_only);
-
-/// Kernel memory of a map and, for a map of maps, of all its inner maps, bytes.
-Result<uint64_t> deep_memory(const RawMap& map);
 
 }  // namespace weir::datapath

@@ -19,7 +19,7 @@ PinDir::PinDir(const fs::path& bpffs)
     : root_(bpffs / "weir" / ("v" + std::to_string(WEIR_ABI_VERSION))) {}
 
 Result<void> PinDir::create() const {
-    for (const fs::path& dir : {root_.parent_path(), root_, maps(), progs(), links()}) {
+    for (const fs::path& dir : {root_.parent_path(), root_, maps(), progs(), links(), qdiscs()}) {
         if (::mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST) {
             return fail_errno(errno, "make the pin directory {}", dir.string());
         }

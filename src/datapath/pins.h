@@ -17,6 +17,8 @@ namespace weir::datapath {
 using StepHook = std::function<void(std::string_view)>;
 
 /// Where everything that outlives an agent is pinned: <bpffs>/weir/v<ABI>/{maps,progs,links}.
+/// Beside them qdiscs/ has an empty directory for each device that got a qdisc from Weir
+/// (clsact.h).
 class PinDir {
   public:
     /// `bpffs`: a mounted BPF file system (host_checks.h proves it).
@@ -29,6 +31,7 @@ class PinDir {
     [[nodiscard]] std::filesystem::path maps() const { return root_ / "maps"; }
     [[nodiscard]] std::filesystem::path progs() const { return root_ / "progs"; }
     [[nodiscard]] std::filesystem::path links() const { return root_ / "links"; }
+    [[nodiscard]] std::filesystem::path qdiscs() const { return root_ / "qdiscs"; }
 
     /// Makes the directories, mode 0700; fine if they exist.
     [[nodiscard]] Result<void> create() const;

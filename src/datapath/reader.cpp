@@ -16,21 +16,6 @@
 namespace weir::datapath {
 namespace {
 
-/// Walks all shards of an outer map. A shard is opened by id, for which reading is enough.
-Result<void> for_each_shard(const RawMap& outer,
-                            const std::function<Result<bool>(const RawMap&)>& visit) {
-    for (uint32_t shard = 0; shard < outer.info().max_entries; ++shard) {
-        uint32_t id = 0;
-        if (!WEIR_TRY(outer.find(&shard, &id))) continue;
-        LIBBPF_OPTS(bpf_get_fd_by_id_opts, opts, .open_flags = BPF_F_RDONLY);
-        const int fd = bpf_map_get_fd_by_id_opts(id, &opts);
-        if (fd < 0) return fail_errno(-fd, "map {}: open shard {}", outer.info().name, shard);
-        const auto map = WEIR_TRY(RawMap::from(Fd(fd)));
-        if (!WEIR_TRY(visit(map))) return {};
-    }
-    return {};
-}
-
 /// False: the visitor wants no more.
 Result<bool> visit_flows(const RawMap& map, bool established,
                          const std::function<bool(const TrackedFlow&)>& visit) {
@@ -108,15 +93,16 @@ Result<Reader> Reader::open(const PinDir& pins) {
                 pins.root().string());
 }
 
+Result<Reader> Reader::of(const PinDir& pins, const MapSet& maps) {
+    return Reader(pins, WEIR_TRY(Tables::of(maps)));
+}
+
 Result<void> Reader::flows(const std::function<bool(const TrackedFlow&)>& visit) const {
     for (const char* name : {"weir_ct4", "weir_ct6"}) {
         const auto outer = WEIR_TRY(open_pinned_map(pins_, name, true));
-        bool more = true;
-        WEIR_CHECK(for_each_shard(outer, [&](const RawMap& shard) -> Result<bool> {
-            more = WEIR_TRY(visit_flows(shard, true, visit));
-            return more;
-        }));
-        if (!more) return {};
+        for (const Shard& shard : *WEIR_TRY(shards_of(outer))) {
+            if (!WEIR_TRY(visit_flows(shard.map, true, visit))) return {};
+        }
     }
     for (const char* name : {"weir_half4", "weir_half6"}) {
         const auto half = WEIR_TRY(open_pinned_map(pins_, name, true));
@@ -127,6 +113,10 @@ Result<void> Reader::flows(const std::function<bool(const TrackedFlow&)>& visit)
 
 Result<std::vector<std::pair<weir_vip_key, weir_vip>>> Reader::vips() const {
     return tables_.vips.all();
+}
+
+Result<std::vector<std::pair<weir_range_key, uint32_t>>> Reader::ranges() const {
+    return tables_.ranges.all();
 }
 
 Result<std::vector<IndexedService>> Reader::services() const {
@@ -188,11 +178,32 @@ Result<uint64_t> Reader::entries_of(const RawMap& map) const {
     if (is_table(map.info().type)) return WEIR_TRY(map.count());
     if (map.info().type != BPF_MAP_TYPE_ARRAY_OF_MAPS) return uint64_t{map.info().max_entries};
     uint64_t n = 0;
-    WEIR_CHECK(for_each_shard(map, [&](const RawMap& shard) -> Result<bool> {
-        n += WEIR_TRY(shard.count());
-        return true;
-    }));
+    for (const Shard& shard : *WEIR_TRY(shards_of(map)))
+        n += WEIR_TRY(shard.map.count());
     return n;
+}
+
+Result<TableUse> Reader::use_of(const RawMap& map) const {
+    TableUse use{.name = map.info().name,
+                 .entries = WEIR_TRY(entries_of(map)),
+                 .capacity = map.info().max_entries,
+                 .memory = WEIR_TRY(map.memory())};
+    if (map.info().type != BPF_MAP_TYPE_ARRAY_OF_MAPS) return use;
+    use.capacity = 0;
+    for (const Shard& shard : *WEIR_TRY(shards_of(map))) {
+        use.capacity += shard.map.info().max_entries;
+        use.memory += WEIR_TRY(shard.map.memory());
+    }
+    return use;
+}
+
+Result<Reader::Shards> Reader::shards_of(const RawMap& outer) const {
+    const std::lock_guard lock(shards_->mutex);
+    Shards& shards = shards_->by_name[outer.info().name];
+    if (!shards) {
+        shards = std::make_shared<const std::vector<Shard>>(WEIR_TRY(open_shards(outer, true)));
+    }
+    return shards;
 }
 
 Result<std::vector<TableUse>> Reader::table_use() const {
@@ -202,18 +213,7 @@ Result<std::vector<TableUse>> Reader::table_use() const {
         // A program array cannot be opened for reading only, and its size is fixed.
         if (!fd) continue;
         const auto map = WEIR_TRY(RawMap::from(std::move(*fd)));
-        TableUse use{.name = std::string(name),
-                     .entries = WEIR_TRY(entries_of(map)),
-                     .capacity = map.info().max_entries,
-                     .memory = WEIR_TRY(deep_memory(map))};
-        if (map.info().type == BPF_MAP_TYPE_ARRAY_OF_MAPS) {
-            use.capacity = 0;
-            WEIR_CHECK(for_each_shard(map, [&](const RawMap& shard) -> Result<bool> {
-                use.capacity += shard.info().max_entries;
-                return true;
-            }));
-        }
-        uses.push_back(std::move(use));
+        uses.push_back(WEIR_TRY(use_of(map)));
     }
     return uses;
 }

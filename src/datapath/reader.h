@@ -4,6 +4,9 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -11,6 +14,7 @@
 #include "common/result.h"
 #include "datapath/maps.h"
 #include "datapath/pins.h"
+#include "datapath/shards.h"
 #include "weir/config.h"
 #include "weir/event.h"
 
@@ -75,11 +79,14 @@ class Reader {
   public:
     /// kNotFound: nothing is pinned there: no agent has run since boot or cleanup.
     static Result<Reader> open(const PinDir& pins);
+    /// Over maps of the agent's own, which it may map: arrays are read without a system call.
+    static Result<Reader> of(const PinDir& pins, const MapSet& maps);
 
     [[nodiscard]] const Tables& tables() const { return tables_; }
     /// Calls `visit` for every entry that has not expired, until it returns false.
     [[nodiscard]] Result<void> flows(const std::function<bool(const TrackedFlow&)>& visit) const;
     [[nodiscard]] Result<std::vector<std::pair<weir_vip_key, weir_vip>>> vips() const;
+    [[nodiscard]] Result<std::vector<std::pair<weir_range_key, uint32_t>>> ranges() const;
     [[nodiscard]] Result<std::vector<IndexedService>> services() const;
     /// The backends of one scope's extent of a Service, by id, as the slots say.
     [[nodiscard]] Result<std::vector<uint32_t>> backends_of(const weir_service& service,
@@ -97,9 +104,18 @@ class Reader {
   private:
     Reader(PinDir pins, Tables tables) : pins_(std::move(pins)), tables_(std::move(tables)) {}
     [[nodiscard]] Result<uint64_t> entries_of(const RawMap& map) const;
+    [[nodiscard]] Result<TableUse> use_of(const RawMap& map) const;
+    using Shards = std::shared_ptr<const std::vector<Shard>>;
+    [[nodiscard]] Result<Shards> shards_of(const RawMap& outer) const;
 
+    /// Opened when first asked for.
+    struct OpenShards {
+        std::mutex mutex;
+        std::map<std::string, Shards> by_name;
+    };
     PinDir pins_;
     Tables tables_;
+    std::unique_ptr<OpenShards> shards_ = std::make_unique<OpenShards>();
 };
 
 }  // namespace weir::datapath

@@ -114,6 +114,10 @@ Result<void> Pools::adopt(const Found& found, Reconciled& report) {
     }
     if (live) WEIR_CHECK(release_locked(found.key));
     Record record = known != records_.end() ? known->second : Record{.key = found.key};
+    if (record.pod_name.empty()) {
+        record.pod_namespace = found.pod_namespace;
+        record.pod_name = found.pod_name;
+    }
     record.addresses = std::move(addresses);
     record.state = RecordState::kCommitted;
     record.serial = next_serial_++;

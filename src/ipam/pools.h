@@ -38,6 +38,8 @@ struct Claim {
 struct Found {
     AttachmentKey key;
     std::vector<IpAddress> addresses;
+    std::string pod_namespace = {};  ///< as far as the host tells, for records that were lost
+    std::string pod_name = {};
 };
 
 /// What reconcile() did.

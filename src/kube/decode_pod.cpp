@@ -39,8 +39,8 @@ void decode_containers(const Cursor& spec, model::Pod& pod) {
     }
 }
 
-std::vector<IpAddress> decode_ips(const Cursor& list, const Cursor& single) {
-    std::vector<IpAddress> ips;
+model::List<IpAddress> decode_ips(const Cursor& list, const Cursor& single) {
+    model::List<IpAddress> ips;
     for (const Cursor& entry : list.items()) {
         if (const auto ip = entry["ip"].ip()) {
             check_reachable(entry["ip"], *ip);

@@ -53,8 +53,8 @@ void decode_addresses(const Cursor& addresses, Family family, model::Endpoint& e
     }
 }
 
-std::vector<model::Text> decode_hints(const Cursor& hints) {
-    std::vector<model::Text> names;
+model::List<model::Text> decode_hints(const Cursor& hints) {
+    model::List<model::Text> names;
     for (const Cursor& hint : hints.items()) {
         if (hint["name"].require()) names.push_back(hint["name"].text());
     }

@@ -31,6 +31,8 @@ class DirectoryWatch {
     /// Hands out the changes and watches what has come into being meanwhile: list directories
     /// after this call, so that nothing falls between.
     Changes take();
+    /// What take() would hand out now.
+    [[nodiscard]] const Changes& pending() const { return changes_; }
     [[nodiscard]] bool changed() const { return !changes_.empty(); }
     /// Directories outside that links of a directory lead to; at most kMaxLinkTargets are watched.
     void set_link_targets(size_t directory, std::set<std::filesystem::path> targets);

@@ -14,6 +14,9 @@ namespace weir::kube {
 /// the cluster's controller would make out of the pods in the store. Work grows with what changed:
 /// a pod touches the Services that select it now or did before; a new Service or selector costs one
 /// pass over the pods for all such of one update. Same thread as the store.
+///
+/// Not as the cluster's controller does it, on purpose: a pod counts whether or not its Node is in
+/// the store, topology-mode Auto gives no hints, and a slice has any number of endpoints.
 class EndpointController {
   public:
     /// The store must outlive this object.

@@ -14,8 +14,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// How long a burst of changes is gathered; also the delay of a single one.
-constexpr long kSettleNs = 5'000'000;
+/// How long a burst of changes is gathered, and how quiet it must have been before a change counts
+/// as a lone one.
+constexpr std::chrono::milliseconds kSettle{5};
 
 /// Not hidden, not an editor's or writer's temporary file, and of a known suffix.
 bool is_object_file(std::string_view name) {
@@ -59,7 +60,8 @@ Result<FileSource> FileSource::open(Store& store, std::vector<fs::path> paths) {
 
 Result<void> FileSource::set_timer(bool on) {
     if (on == timer_set_) return {};
-    const itimerspec settle{.it_value = {.tv_nsec = on ? kSettleNs : 0}};
+    const itimerspec settle{
+        .it_value = {.tv_nsec = on ? std::chrono::nanoseconds(kSettle).count() : 0}};
     if (::timerfd_settime(timer_.get(), 0, &settle, nullptr) != 0) {
         return fail_errno(errno, "timerfd_settime");
     }
@@ -71,11 +73,31 @@ Result<void> FileSource::on_readable() {
     WEIR_CHECK(watch_.read());
     uint64_t expirations = 0;
     const bool due = ::read(timer_.get(), &expirations, sizeof expirations) > 0;
-    if (due) {
-        timer_set_ = false;
+    const Pending pending = judge_pending();
+    if (due) timer_set_ = false;
+    if (due || pending != Pending::kBurst) {
         apply(watch_.take());
+        // A writer's temporary file does not make what follows a burst.
+        if (pending != Pending::kNothing) last_applied_ = Clock::now();
     }
     return set_timer(watch_.changed());
+}
+
+/// A lone change is one file that is there, after a while of quiet. A file that has gone may be the
+/// first half of a rename, and a directory that changed is seldom done with one event: those are
+/// gathered.
+FileSource::Pending FileSource::judge_pending() const {
+    const DirectoryWatch::Changes& changes = watch_.pending();
+    if (changes.lost || !changes.directories.empty()) return Pending::kBurst;
+    const auto ours = [](const auto& change) { return is_object_file(change.second); };
+    const auto count = std::ranges::count_if(changes.names, ours);
+    if (count == 0) return Pending::kNothing;
+    const bool quiet = !timer_set_ && Clock::now() - last_applied_ >= kSettle;
+    if (count > 1 || !quiet) return Pending::kBurst;
+    const auto& [index, name] = *std::ranges::find_if(changes.names, ours);
+    struct stat info{};
+    const bool there = ::lstat((directories_[index].path / name).c_str(), &info) == 0;
+    return there && S_ISREG(info.st_mode) ? Pending::kLone : Pending::kBurst;
 }
 
 void FileSource::apply(const DirectoryWatch::Changes& changes) {

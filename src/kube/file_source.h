@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -43,8 +44,8 @@ class FileSource {
     FileSource& operator=(FileSource&&) = delete;
     ~FileSource() = default;
 
-    /// Readable when on_readable() should be called; a burst of changes is gathered for a few
-    /// milliseconds first. Valid as long as this object.
+    /// Readable when on_readable() should be called. A lone change is taken at once, of a burst the
+    /// rest is gathered for a few milliseconds. Valid as long as this object.
     [[nodiscard]] int fd() const { return epoll_.get(); }
     /// Brings the store up to date. Harmless when there is nothing to do.
     Result<void> on_readable();
@@ -83,6 +84,8 @@ class FileSource {
         std::vector<Problem> problems;
         bool scanned = false;
     };
+    using Clock = std::chrono::steady_clock;
+    enum class Pending : uint8_t { kNothing, kLone, kBurst };
     enum class Reading : uint8_t { kIfChanged, kAlways };
 
     FileSource(Store& store, std::vector<Directory> directories, DirectoryWatch watch, Fd epoll,
@@ -106,6 +109,7 @@ class FileSource {
                                       const std::unordered_set<ObjectKey>& defined);
     static void set_problems(std::vector<Problem>& problems, std::vector<Problem> now,
                              const std::string& file);
+    [[nodiscard]] Pending judge_pending() const;
     Result<void> set_timer(bool on);
 
     Store* store_;
@@ -115,6 +119,7 @@ class FileSource {
     Fd epoll_;
     Fd timer_;
     bool timer_set_ = false;
+    Clock::time_point last_applied_;
 };
 
 }  // namespace weir::kube

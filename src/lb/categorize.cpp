@@ -8,7 +8,7 @@ namespace {
 
 enum class Topology : uint8_t { kAll, kSameNode, kSameZone };
 
-bool contains(const std::vector<model::Text>& hints, const model::Text& wanted) {
+bool contains(const model::List<model::Text>& hints, const model::Text& wanted) {
     return std::ranges::find(hints, wanted) != hints.end();
 }
 
@@ -22,12 +22,12 @@ bool is_fallback(const MergedEndpoint& endpoint) {
 
 /// Hints count only if every ready endpoint has them and one is for us.
 bool hints_apply(std::span<const MergedEndpoint> endpoints,
-                 std::vector<model::Text> model::Endpoint::* hints, const model::Text& ours) {
+                 model::List<model::Text> model::Endpoint::* hints, const model::Text& ours) {
     if (ours.empty()) return false;
     bool found = false;
     for (const MergedEndpoint& endpoint : endpoints) {
         if (!is_ready(endpoint)) continue;
-        const std::vector<model::Text>& list = endpoint.origin->*hints;
+        const model::List<model::Text>& list = endpoint.origin->*hints;
         if (list.empty()) return false;
         found = found || contains(list, ours);
     }
@@ -66,7 +66,8 @@ std::vector<PlanBackend> select(std::span<const MergedEndpoint> endpoints, Wante
 NodeContext node_context(const model::Node& node) {
     const auto zone = node.meta.labels.find("topology.kubernetes.io/zone");
     return {.name = node.meta.name.name,
-            .zone = zone != node.meta.labels.end() ? zone->second : model::Text()};
+            .zone = zone != node.meta.labels.end() ? zone->second : model::Text(),
+            .addresses = {node.internal_ips.begin(), node.internal_ips.end()}};
 }
 
 Categories categorize(std::span<const MergedEndpoint> endpoints, const NodeContext& node,

@@ -14,6 +14,8 @@ namespace weir::lb {
 struct NodeContext {
     model::Text name;
     model::Text zone;  ///< label topology.kubernetes.io/zone; empty: unknown
+    /// The node's own addresses. Source ranges that hold one admit what this host sends.
+    std::vector<IpAddress> addresses;
 };
 NodeContext node_context(const model::Node& node);
 

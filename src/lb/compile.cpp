@@ -36,7 +36,7 @@ struct FamilyView {
     IpAddress cluster_ip;
     std::vector<IpAddress> external_ips;
     std::vector<IpAddress> ingress_ips;
-    bool source_ranges = false;
+    std::vector<PlanRange> ranges;  ///< of ingress_ips; empty: they admit everybody
 };
 
 template <typename Addresses, typename Projection>
@@ -50,13 +50,45 @@ std::vector<IpAddress> usable_of_family(const Addresses& addresses, Family famil
     return out;
 }
 
-std::optional<FamilyView> view_of(const model::Service& service, Family family) {
+/// Who may use the load-balancer addresses: clients of the Service's ranges of this family; none of
+/// this family: everybody. If a range holds an address of this node, also this node by whichever
+/// source: a load balancer's address is often one of the node's own, and then the source of what
+/// the node sends to it. The unspecified address stands for the node before it has chosen a source.
+std::vector<PlanRange> ranges_of(const model::Service& service, Family family,
+                                 const std::vector<IpAddress>& ingress_ips,
+                                 const NodeContext& node) {
+    std::vector<PlanRange> out;
+    for (const IpPrefix& range : service.source_ranges) {
+        if (range.family() == family) out.push_back({.prefix = range});
+    }
+    if (out.empty() || ingress_ips.empty()) return {};
+    const auto admits = [&](const IpAddress& address) {
+        return std::ranges::any_of(service.source_ranges, [&](const IpPrefix& range) {
+            return range.family() == family && range.contains(address);
+        });
+    };
+    const bool this_node = std::ranges::any_of(node.addresses, admits);
+    const auto host_prefix = [&](const IpAddress& address) {
+        return IpPrefix::make(address, family == Family::kIpv4 ? 32 : 128).value();
+    };
+    if (this_node) {
+        for (const IpAddress& address : ingress_ips)
+            out.push_back({.prefix = host_prefix(address)});
+    }
+    const IpAddress any = family == Family::kIpv4 ? IpAddress::v4(0) : IpAddress();
+    if (this_node || admits(any)) out.push_back({.prefix = host_prefix(any), .admit = this_node});
+    std::ranges::sort(out);
+    const auto twice = std::ranges::unique(out, {}, &PlanRange::prefix);
+    out.erase(twice.begin(), twice.end());
+    return out;
+}
+
+std::optional<FamilyView> view_of(const model::Service& service, Family family,
+                                  const NodeContext& node) {
     const auto cluster_ip = std::ranges::find(service.cluster_ips, family,
                                               [](const IpAddress& a) { return a.family(); });
     if (cluster_ip == service.cluster_ips.end()) return std::nullopt;
-    const auto ranges = std::ranges::any_of(
-        service.source_ranges, [&](const IpPrefix& range) { return range.family() == family; });
-    return FamilyView{
+    FamilyView view{
         .family = family,
         .cluster_ip = *cluster_ip,
         .external_ips = usable_of_family(service.external_ips, family,
@@ -66,7 +98,9 @@ std::optional<FamilyView> view_of(const model::Service& service, Family family) 
                                             return ingress.proxy_mode ? std::nullopt
                                                                       : std::optional(ingress.ip);
                                         }),
-        .source_ranges = ranges};
+        .ranges = {}};
+    view.ranges = ranges_of(service, family, view.ingress_ips, node);
+    return view;
 }
 
 uint16_t node_port_of(const model::Service& service, const model::ServicePort& port) {
@@ -85,7 +119,7 @@ std::vector<PlanVip> vips_of(const FamilyView& view, const model::ServicePort& p
     for (const IpAddress& address : view.external_ips)
         add(address, WEIR_VIP_EXTERNAL);
     const uint32_t ingress_flags =
-        WEIR_VIP_EXTERNAL | (view.source_ranges ? WEIR_VIP_SOURCE_RANGES : 0U);
+        WEIR_VIP_EXTERNAL | (view.ranges.empty() ? 0U : WEIR_VIP_SOURCE_RANGES);
     for (const IpAddress& address : view.ingress_ips)
         add(address, ingress_flags);
     if (node_port != 0) {
@@ -121,6 +155,7 @@ ServicePortPlan plan_of(const model::Service& service, const FamilyView& view,
             .port = port.port,
             .vips = vips_of(view, port, node_port),
             .backends = std::move(endpoints.backends),
+            .ranges = view.ranges,
             .flags = flags,
             .algorithm = WEIR_LB_RANDOM,
             .affinity_seconds = service.affinity_seconds.value_or(0)};
@@ -153,7 +188,7 @@ CompiledService compile(const model::Service& service, Slices slices, const Node
                          [](const auto* slice) { return is_proxied(slice->meta.labels); });
     out.warnings = endpoint_warnings(proxied);
     for (const Family family : kFamilies) {
-        const auto view = view_of(service, family);
+        const auto view = view_of(service, family, node);
         if (!view) continue;
         for (size_t i = 0; i < service.ports.size(); ++i) {
             if (!repeated(service, i)) {

@@ -40,6 +40,14 @@ struct PlanBackend {
     auto operator<=>(const PlanBackend&) const = default;
 };
 
+/// Clients that a Service port's restricted addresses (WEIR_VIP_SOURCE_RANGES) admit, or an
+/// exception to a shorter prefix.
+struct PlanRange {
+    IpPrefix prefix;
+    bool admit = true;
+    auto operator<=>(const PlanRange&) const = default;
+};
+
 struct ServicePortPlan {
     uint64_t id = 0;  ///< name.id()
     PortName name;
@@ -51,6 +59,8 @@ struct ServicePortPlan {
     std::vector<PlanVip> vips;
     /// By enum weir_extent_scope; ascending, no backend twice.
     std::array<std::vector<PlanBackend>, WEIR_SCOPES> backends;
+    /// Ascending, no prefix twice. Not empty if one of the VIPs is restricted.
+    std::vector<PlanRange> ranges;
     uint32_t flags = 0;  ///< enum weir_service_flags
     weir_lb_algorithm algorithm = WEIR_LB_RANDOM;
     uint32_t affinity_seconds = 0;

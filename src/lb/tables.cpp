@@ -37,7 +37,8 @@ Tables::Tables(Capacities capacities)
       ports_(1),
       slots_(capacities.slots),
       backends_(capacities.backends),
-      vips_(capacities.vips, [this](uint32_t a, uint32_t b) { return senior(a, b); }) {}
+      vips_(capacities.vips, [this](uint32_t a, uint32_t b) { return senior(a, b); }),
+      ranges_(capacities.ranges) {}
 
 /// Oldest Service first; an unknown age is the youngest; then by name, which no two share.
 bool Tables::senior(uint32_t a, uint32_t b) const {
@@ -70,26 +71,36 @@ model::LbTransaction Tables::apply(Changes changes) {
 
 void Tables::upsert(ServicePortPlan plan, Draft& draft) {
     const uint64_t id = plan.id;
-    if (const auto done = try_upsert(plan, draft); !done) {
-        waiting_[id] = {.plan = std::move(plan), .why = done.error().message()};
-        return;
+    Waiting port{.plan = std::move(plan), .why = {}};
+    upsert_or_wait(port, draft);
+    if (!port.why.empty()) {
+        waiting_[id] = std::move(port);
+    } else if (!waiting_.empty()) {
+        waiting_.erase(id);
     }
-    if (!waiting_.empty()) waiting_.erase(id);
 }
 
 void Tables::retry_waiting(Draft& draft) {
     for (auto it = waiting_.begin(); it != waiting_.end();) {
-        const auto done = try_upsert(it->second.plan, draft);
-        if (done) {
-            it = waiting_.erase(it);
-        } else {
-            it->second.why = done.error().message();
-            ++it;
-        }
+        upsert_or_wait(it->second, draft);
+        it = it->second.why.empty() ? waiting_.erase(it) : std::next(it);
     }
 }
 
-Result<void> Tables::try_upsert(const ServicePortPlan& plan, Draft& draft) {
+/// Leaves `why` empty if all is done.
+void Tables::upsert_or_wait(Waiting& port, Draft& draft) {
+    const auto done = try_upsert(port.plan, draft);
+    port.closed = done && !*done;
+    port.why.clear();
+    if (!done) {
+        port.why = done.error().message();
+    } else if (port.closed) {
+        port.why = fmt::format("the table of source ranges is full: {} of {}, {} needed in all",
+                               ranges_.used(), ranges_.capacity(), port.plan.ranges.size());
+    }
+}
+
+Result<bool> Tables::try_upsert(const ServicePortPlan& plan, Draft& draft) {
     uint32_t index = index_of(plan.id);
     const Port* current = index != 0 ? &ports_[index] : nullptr;
     if (current != nullptr && !current->name.service.name.empty() && current->name != plan.name) {
@@ -98,13 +109,14 @@ Result<void> Tables::try_upsert(const ServicePortPlan& plan, Draft& draft) {
     }
     WEIR_CHECK(check_vips(plan, current));
     if (current == nullptr && service_pool_.in_use() + 1 >= capacities_.services) {
-        return fail(Errc::kExhausted, "the table of Service ports is full: {} of {}, 1 needed",
+        return fail(Errc::kExhausted,
+                    "the table of Service ports is full: {} of {}, 1 needed (see --max-services)",
                     service_pool_.in_use(), capacities_.services - 1);
     }
     const Placement placement = WEIR_TRY(place(plan, current, draft));
     if (index == 0) index = create_port(plan.id, draft);
     commit(plan, index, placement, draft);
-    return {};
+    return commit_ranges(plan, index, draft);
 }
 
 Result<void> Tables::check_vips(const ServicePortPlan& plan, const Port* current) const {
@@ -117,7 +129,8 @@ Result<void> Tables::check_vips(const ServicePortPlan& plan, const Port* current
         leaving = vips_.sole(difference(current->vips, plan.vips, false));
     }
     if (vips_.used() + need <= vips_.capacity() + leaving) return {};
-    return fail(Errc::kExhausted, "the table of Service addresses is full: {} of {}, {} needed",
+    return fail(Errc::kExhausted,
+                "the table of Service addresses is full: {} of {}, {} needed (see --max-services)",
                 vips_.used(), vips_.capacity(), need);
 }
 
@@ -147,7 +160,8 @@ Result<std::vector<uint32_t>> Tables::resolve(const std::vector<PlanBackend>& wa
             id = backends_.create(key, draft.first);
             if (id == 0) {
                 return fail(Errc::kExhausted,
-                            "the table of backends is full: {} of {}, {} needed in all",
+                            "the table of backends is full: {} of {}, {} needed in all (see "
+                            "--max-backends)",
                             backends_.used(), capacities_.backends - 1, wanted.size());
             }
             placement.created.push_back(id);
@@ -273,8 +287,19 @@ void Tables::commit_vips(const ServicePortPlan& plan, uint32_t index) {
     port.vips = plan.vips;
 }
 
+bool Tables::commit_ranges(const ServicePortPlan& plan, uint32_t index, Draft& draft) {
+    if (!plan.ranges.empty()) return ranges_.set(index, plan.ranges, draft.first, draft.last);
+    retire_ranges(index, draft);
+    return true;
+}
+
+void Tables::retire_ranges(uint32_t index, Draft& draft) {
+    if (const auto retired = ranges_.retire(index)) draft.left.ranges.push_back(*retired);
+}
+
 void Tables::remove_port(uint32_t index, Draft& draft) {
     Port& port = ports_[index];
+    retire_ranges(index, draft);
     for (const PlanVip& vip : port.vips)
         vips_.release(vip.key, index);
     for (unsigned scope = 0; scope < WEIR_SCOPES; ++scope) {
@@ -300,6 +325,14 @@ std::vector<Problem> Tables::problems() const {
     std::vector<Problem> out;
     for (const auto& [id, waiting] : waiting_) {
         const bool old = index_of(id) != 0;
+        if (waiting.closed) {
+            out.push_back({.object = waiting.plan.name.to_string(),
+                           .text = fmt::format("its load-balancer addresses admit nobody but who "
+                                               "was admitted before: {}; tried again when room is "
+                                               "made",
+                                               waiting.why)});
+            continue;
+        }
         out.push_back(
             {.object = waiting.plan.name.to_string(),
              .text = fmt::format("not programmed{}: {}; tried again when room is made",
@@ -319,7 +352,8 @@ std::vector<TableUse> Tables::usage() const {
         {.table = "vips", .used = vips_.used(), .capacity = vips_.capacity()},
         {.table = "services", .used = service_pool_.in_use(), .capacity = capacities_.services - 1},
         {.table = "slots", .used = slots_.used(), .capacity = slots_.capacity()},
-        {.table = "backends", .used = backends_.used(), .capacity = capacities_.backends - 1}};
+        {.table = "backends", .used = backends_.used(), .capacity = capacities_.backends - 1},
+        {.table = "ranges", .used = ranges_.used(), .capacity = ranges_.capacity()}};
 }
 
 std::optional<PortName> Tables::name_of(uint32_t service) const {

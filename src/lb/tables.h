@@ -16,6 +16,7 @@
 #include "lb/id_index.h"
 #include "lb/id_pool.h"
 #include "lb/planner.h"
+#include "lb/ranges.h"
 #include "lb/slots.h"
 #include "lb/vips.h"
 #include "model/lb_writes.h"
@@ -28,6 +29,7 @@ struct Capacities {
     uint32_t services;
     uint32_t slots;
     uint32_t backends;
+    uint32_t ranges;
 };
 
 /// Something that does not work as asked, for status output.
@@ -48,7 +50,9 @@ struct TableUse {
 /// grace periods by grace_elapsed. One thread.
 ///
 /// A Service port that does not fit is refused whole: its old state stays in force, it is listed by
-/// problems() and tried again whenever room was made.
+/// problems() and tried again whenever room was made. Source ranges that do not fit are the
+/// exception: the old state might admit who must not be, so the port is programmed and its
+/// restricted addresses admit only those who were admitted before and are to be.
 class Tables {
   public:
     explicit Tables(Capacities capacities);
@@ -78,7 +82,7 @@ class Tables {
     [[nodiscard]] model::LbTransaction age(uint64_t now, uint64_t linger, const AddressUseOf& use);
 
     [[nodiscard]] std::vector<Problem> problems() const;
-    /// Usage by table, for metrics: the order is vips, services, slots, backends.
+    /// Usage by table, for metrics: the order is vips, services, slots, backends, ranges.
     [[nodiscard]] std::vector<TableUse> usage() const;
     /// Name of the Service port that has this index; nullopt: none.
     [[nodiscard]] std::optional<PortName> name_of(uint32_t service) const;
@@ -101,6 +105,7 @@ class Tables {
     struct Waiting {
         ServicePortPlan plan;
         std::string why;
+        bool closed = false;  ///< programmed, but for its source ranges
     };
     /// What becomes free when a grace period has passed.
     struct Batch {
@@ -109,6 +114,7 @@ class Tables {
         std::vector<uint64_t> extents;
         std::vector<uint32_t> drained;
         std::vector<uint32_t> freed_backends;
+        std::vector<RangeTable::Retired> ranges;
     };
     /// A live entry as it was before the transaction.
     struct Changed {
@@ -118,7 +124,8 @@ class Tables {
     };
     /// A transaction in the making.
     struct Draft {
-        std::vector<model::LbWrite> first;  ///< what no reader reaches yet
+        std::vector<model::LbWrite> first;  ///< what no reader reaches yet, and admissions
+        std::vector<model::LbWrite> last;   ///< admissions that end
         std::vector<uint32_t> created;      ///< new service indices
         std::vector<Changed> changed;       ///< each index once
         std::vector<bool> listed;           ///< indices in created or changed
@@ -135,7 +142,9 @@ class Tables {
     [[nodiscard]] auto id_hash() const;
 
     void upsert(ServicePortPlan plan, Draft& draft);
-    [[nodiscard]] Result<void> try_upsert(const ServicePortPlan& plan, Draft& draft);
+    void upsert_or_wait(Waiting& port, Draft& draft);
+    /// False: programmed, but for its source ranges.
+    [[nodiscard]] Result<bool> try_upsert(const ServicePortPlan& plan, Draft& draft);
     [[nodiscard]] Result<void> check_vips(const ServicePortPlan& plan, const Port* current) const;
     [[nodiscard]] Result<Placement> place(const ServicePortPlan& plan, const Port* current,
                                           Draft& draft);
@@ -148,6 +157,8 @@ class Tables {
     [[nodiscard]] uint32_t create_port(uint64_t id, Draft& draft);
     void commit(const ServicePortPlan& plan, uint32_t index, const Placement& placement,
                 Draft& draft);
+    [[nodiscard]] bool commit_ranges(const ServicePortPlan& plan, uint32_t index, Draft& draft);
+    void retire_ranges(uint32_t index, Draft& draft);
     void commit_extent(Port& port, unsigned scope, uint64_t extent, Draft& draft);
     void commit_vips(const ServicePortPlan& plan, uint32_t index);
     void note_change(uint32_t index, Draft& draft);
@@ -169,6 +180,7 @@ class Tables {
     SlotTable slots_;
     BackendTable backends_;
     VipTable vips_;
+    RangeTable ranges_;
     std::map<uint64_t, Waiting> waiting_;  ///< refused, by id
     std::deque<Batch> batches_;            ///< waiting for their grace period
     model::GraceToken last_token_ = 0;

@@ -33,6 +33,8 @@ void Tables::adopt(const model::LbImage& image) {
         }
     }
     service_pool_.restart(used);
+    ranges_.adopt(
+        image.ranges, [&](uint32_t index) { return index < used.size() && used[index]; }, repairs_);
 }
 
 void Tables::adopt_service(uint32_t index, const model::LbImage& image, bool reached) {

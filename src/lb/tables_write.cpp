@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // The order of writes within a transaction:
 //
-//   1. what no reader reaches: backends, slots, new services (and entries of freed indices)
+//   1. what no reader reaches: backends, slots, new services (and entries of freed indices); source
+//      ranges that come
 //   2. keys that go, markers of ClusterIPs before the ports on them
 //   3. each changed service: its words, then the keys that come to it. A key that moves from one
 //      service to another is written after its new one has changed and before its old one does
 //   4. markers that come
-//   5. backends that drain
+//   5. source ranges that go while their port stays restricted
+//   6. backends that drain
+//
+// A client that a range admits before or after, and not both, may for a moment be let in to the old
+// endpoints; nobody is who is in neither, and nobody refused who is in both.
 //
 // A new key is written after everything behind it, a key that goes before anything behind it
 // changes.
 #include <algorithm>
+#include <iterator>
 #include <unordered_map>
 
 #include "lb/store_order.h"
@@ -136,10 +142,12 @@ model::LbTransaction Tables::finish(Draft draft) {
     write_erased(vips, writes);
     write_live(draft, vips, writes);
     write_markers(vips, writes);
+    std::ranges::move(draft.last, std::back_inserter(writes));
+    const bool room = ranges_.settle() && !waiting_.empty();
     draft.left.drained = backends_.drain(writes);
     const Batch& left = draft.left;
     if (!left.services.empty() || !left.extents.empty() || !left.drained.empty() ||
-        !left.freed_backends.empty()) {
+        !left.freed_backends.empty() || !left.ranges.empty() || room) {
         out.grace = draft.left.token = ++last_token_;
         batches_.push_back(std::move(draft.left));
     }
@@ -151,6 +159,8 @@ model::LbTransaction Tables::grace_elapsed(model::GraceToken token) {
     bool freed = false;
     for (; !batches_.empty() && batches_.front().token <= token; batches_.pop_front()) {
         const Batch& batch = batches_.front();
+        for (const RangeTable::Retired& retired : batch.ranges)
+            ranges_.expire(retired, draft.first);
         clear_services(batch.services, draft.first);
         for (const uint64_t extent : batch.extents)
             slots_.release(extent);

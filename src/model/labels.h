@@ -4,17 +4,17 @@
 #include <algorithm>
 #include <initializer_list>
 #include <utility>
-#include <vector>
 
+#include "model/list.h"
 #include "model/text.h"
 
 namespace weir::model {
 
-/// Labels or annotations: a map from key to value, held as one sorted vector (16 bytes an entry).
+/// Labels or annotations: a map from key to value, held as one sorted list (16 bytes an entry).
 class Labels {
   public:
     using value_type = std::pair<Text, Text>;
-    using const_iterator = std::vector<value_type>::const_iterator;
+    using const_iterator = List<value_type>::const_iterator;
 
     Labels() = default;
     /// Of equal keys the first one stays.
@@ -44,10 +44,10 @@ class Labels {
     std::pair<const_iterator, bool> emplace(Text key, Text value) {
         const auto it = position(key);
         if (it != end() && it->first == key) return {it, false};
-        return {entries_.emplace(it, std::move(key), std::move(value)), true};
+        return {entries_.insert(it, {std::move(key), std::move(value)}), true};
     }
     Text& operator[](const Text& key) {
-        const auto index = emplace(key, Text()).first - entries_.cbegin();
+        const auto index = emplace(key, Text()).first - begin();
         return entries_[static_cast<size_t>(index)].second;
     }
     void insert_or_assign(const Text& key, Text value) { (*this)[key] = std::move(value); }
@@ -68,7 +68,7 @@ class Labels {
             [](const value_type& entry, std::string_view wanted) { return entry.first < wanted; });
     }
 
-    std::vector<value_type> entries_;
+    List<value_type> entries_;
 };
 
 }  // namespace weir::model

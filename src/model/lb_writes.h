@@ -62,8 +62,20 @@ struct BackendState {
     weir_backend_state state;
 };
 
-using LbWrite =
-    std::variant<VipPut, VipErase, ServicePut, ServiceStore, SlotsPut, BackendPut, BackendState>;
+/// Admits clients of a prefix to a Service port's restricted addresses, or not. Replaces the
+/// element if there is one.
+struct RangePut {
+    weir_range_key key;
+    weir_range_verdict verdict;
+};
+
+/// Deletes the key; that it is absent already is no failure.
+struct RangeErase {
+    weir_range_key key;
+};
+
+using LbWrite = std::variant<VipPut, VipErase, ServicePut, ServiceStore, SlotsPut, BackendPut,
+                             BackendState, RangePut, RangeErase>;
 
 /// Names a grace period to wait for; later ones are greater. 0: none.
 using GraceToken = uint64_t;
@@ -76,12 +88,13 @@ struct LbTransaction {
     GraceToken grace = 0;
 };
 
-/// What the kernel's maps hold: copies of the arrays from index 0, and every VIP.
+/// What the kernel's maps hold: copies of the arrays from index 0, every VIP and source range.
 struct LbImage {
     std::vector<std::pair<weir_vip_key, weir_vip>> vips;
     std::vector<weir_service> services;
     std::vector<weir_slot> slots;
     std::vector<weir_backend> backends;
+    std::vector<std::pair<weir_range_key, uint32_t>> ranges;
 };
 
 }  // namespace weir::model

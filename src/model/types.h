@@ -11,6 +11,7 @@
 
 #include "common/ip.h"
 #include "model/labels.h"
+#include "model/list.h"
 #include "model/text.h"
 
 /// Kubernetes-shaped domain types: what the decoders produce and the compilers read. Plain values;
@@ -108,8 +109,8 @@ struct Endpoint {
     bool terminating = false;
     Text node_name;  ///< empty: not on any node
     Text zone;
-    std::vector<Text> zone_hints;
-    std::vector<Text> node_hints;
+    List<Text> zone_hints;
+    List<Text> node_hints;
     ObjectName target;  ///< the Pod; empty name: none
     bool operator==(const Endpoint&) const = default;
 };
@@ -141,8 +142,8 @@ struct Pod {
     bool host_network = false;
     PodPhase phase = PodPhase::kPending;
     bool ready = false;  ///< condition Ready
-    std::vector<IpAddress> ips;
-    std::vector<ContainerPort> ports;
+    List<IpAddress> ips;
+    List<ContainerPort> ports;
     /// Succeeded or Failed: owns no address any more.
     [[nodiscard]] bool finished() const {
         return phase == PodPhase::kSucceeded || phase == PodPhase::kFailed;

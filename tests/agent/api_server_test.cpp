@@ -129,7 +129,7 @@ TEST(ApiServer, ASlowClientIsCutOffAndHoldsUpNobody) {
     EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s);
 }
 
-TEST(ApiServer, ConnectionsAreBounded) {
+TEST(ApiServer, AnIdleConnectionGivesWayToANewOne) {
     RunningServer server(small_router(), {.connections = 3});
     server.start_unix();
     std::vector<RawClient> idle;
@@ -138,15 +138,37 @@ TEST(ApiServer, ConnectionsAreBounded) {
         idle.back().send("GET /v1/hello HTTP/1.1\r\nHost: x\r\n\r\n");
         EXPECT_EQ(status_of(idle.back().read("}\n")), 200);
     }
+    EXPECT_EQ(status_of(RawClient::unix_socket(server.path()).get("/v1/hello")), 200);
+    EXPECT_EQ(idle[0].read(), "") << "the one that was idle for longest";
+    EXPECT_EQ(status_of(idle[2].get("/v1/hello")), 200);
+    EXPECT_EQ(server.server().refusals().connections, 1U);
+}
+
+TEST(ApiServer, ConnectionsThatAreBeingAnsweredStayAndAreBounded) {
+    std::vector<Responder> kept;
+    std::atomic<size_t> started = 0;
+    Router router = small_router();
+    router.get_async("/v1/stuck", [&](const Request&, Responder responder) {
+        kept.push_back(std::move(responder));
+        ++started;
+    });
+    RunningServer server(std::move(router), {.connections = 3});
+    server.start_unix();
+    std::vector<RawClient> busy;
+    for (size_t i = 0; i < 3; ++i) {
+        busy.push_back(RawClient::unix_socket(server.path()));
+        busy.back().send("GET /v1/stuck HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        while (started <= i)
+            std::this_thread::sleep_for(1ms);
+    }
     const std::string refused = RawClient::unix_socket(server.path()).read();
     EXPECT_EQ(status_of(refused), 503);
     EXPECT_EQ(body_of(refused).at("error"), "too many connections");
-    idle.pop_back();
-    int status = 0;
-    for (int i = 0; i < 100 && status != 200; ++i) {
-        status = status_of(RawClient::unix_socket(server.path()).get("/v1/hello"));
-    }
-    EXPECT_EQ(status, 200);
+    for (const auto& responder : kept)
+        responder.respond(Response::text(200, "done"));
+    for (const auto& client : busy)
+        EXPECT_EQ(status_of(client.read()), 200);
+    EXPECT_EQ(status_of(RawClient::unix_socket(server.path()).get("/v1/hello")), 200);
 }
 
 /// Status of a request made by another user; negative: could not connect, with errno.

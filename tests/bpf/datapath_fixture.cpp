@@ -403,12 +403,16 @@ void Datapath::reset() {
     for (const char* name : {"weir_ct4", "weir_ct6"}) {
         walk_established(map(name), empty);
     }
-    for (const char* name : {"weir_half4", "weir_half6", "weir_frags", "weir_vips", "weir_pods",
-                             "weir_devices", "weir_node_addrs", "weir_cidrs", "weir_socks"}) {
+    for (const char* name :
+         {"weir_half4", "weir_half6", "weir_frags", "weir_vips", "weir_pods", "weir_devices",
+          "weir_node_addrs", "weir_cidrs", "weir_socks", "weir_ranges"}) {
         std::array<uint8_t, 64> key{};
         while (bpf_map_get_next_key(map(name), nullptr, key.data()) == 0) {
             remove(map(name), key.data());
         }
+    }
+    for (uint32_t i = 0; i < WEIR_NODE_PORT_WORDS; i++) {
+        set("weir_node_ports", i, uint64_t{0});
     }
     for (uint32_t i = 0; i < 8; i++) {
         set("weir_services", i, weir_service{});

@@ -178,6 +178,28 @@ TEST_P(ServiceFlow, NodePortFromOutsideKeepsTheClient) {
     EXPECT_EQ(back.mark, uint32_t{WEIR_MARK_DELIVERED});
 }
 
+// A Service may keep a NodePort from outside of the range; a hostPort has any number.
+TEST_P(ServiceFlow, NodePortOutsideOfTheRangeIsFoundOnceItsNumberIsKnown) {
+    constexpr uint16_t kLow = 8088;
+    add_service(*datapath_,
+                {.vip = world_.vip, .node_port = kLow, .backends = {{world_.pod_b, kBackendPort}}});
+    const Frame outside{.src = world_.client, .dst = world_.node, .sport = 999, .dport = kLow};
+    const Frame inside{.src = world_.pod_a, .dst = world_.node, .sport = 999, .dport = kLow};
+    EXPECT_EQ(from_outside(outside).verdict, kPassed);
+    datapath_->set("weir_node_ports", uint32_t{kLow / 64}, uint64_t{1} << kLow % 64);
+    for (const auto& run : {from_outside(outside), from_a(inside)}) {
+        expect_clean(run, kRedirect);
+        EXPECT_EQ(run.frame().dst, world_.pod_b);
+        EXPECT_EQ(run.frame().dport, kBackendPort);
+    }
+    Frame other = outside;
+    other.dport = kLow + 1;
+    EXPECT_EQ(from_outside(other).verdict, kPassed);
+    other.dst = world_.stranger;
+    other.dport = kLow;
+    EXPECT_EQ(from_outside(other).verdict, kPassed) << "not an address of this host";
+}
+
 TEST_P(ServiceFlow, NodePortFromAPodOfThisNode) {
     serve(world_.pod_b);
     Frame ask = to_vip();

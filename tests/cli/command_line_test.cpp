@@ -6,8 +6,8 @@
 #include <gtest/gtest.h>
 
 #include "cli/app.h"
-#include "cli/process.h"
 #include "cli/run/spec.h"
+#include "support/process.h"
 
 namespace weir::cli {
 namespace {
@@ -39,6 +39,26 @@ TEST(CommandLine, WhatIsWrongIsRefused) {
                              "completion csh", "run --name x", "pod list --colour"}) {
         EXPECT_THROW(parse(line), CLI::ParseError) << line;
     }
+}
+
+TEST(CommandLine, FlagsWinOverTheEnvironment) {
+    for (const char* name : {"WEIR_SOCKET", "WEIR_BPFFS", "WEIR_RUN_DIR"})
+        ::setenv(name, "/environment", 1);
+    for (const auto* command :
+         {"pod list", "service get x", "backend list", "conntrack list", "drops", "cleanup"}) {
+        const Invocation flags =
+            parse(std::string(command) + " --socket /s --bpffs /b --run-dir /r");
+        EXPECT_EQ(flags.socket, "/s") << command;
+        EXPECT_EQ(flags.bpffs, "/b") << command;
+        EXPECT_EQ(flags.run_dir, "/r") << command;
+        const Invocation bare = parse(command);
+        EXPECT_EQ(bare.socket, "/environment") << command;
+        EXPECT_EQ(bare.bpffs, "/environment") << command;
+        EXPECT_EQ(bare.run_dir, "/environment") << command;
+    }
+    for (const char* name : {"WEIR_SOCKET", "WEIR_BPFFS", "WEIR_RUN_DIR"})
+        ::unsetenv(name);
+    EXPECT_EQ(parse("status --socket /s").socket, "/s");
 }
 
 TEST(CommandLine, TheCommandOfRunIsNotParsed) {

@@ -6,8 +6,11 @@
 #include <sys/mount.h>
 
 #include <boost/json.hpp>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
 
-#include "cli/process.h"
+#include "common/fd.h"
+#include "support/process.h"
 
 namespace weir::test {
 namespace {
@@ -160,7 +163,7 @@ TEST_F(RunTest, PublishesAPodThatFollowsItsReadiness) {
     EXPECT_FALSE(object.at("metadata").as_object().contains("deletionTimestamp"));
 
     const auto begin = std::chrono::steady_clock::now();
-    run.kill(SIGTERM);
+    run.send(SIGTERM);
     ASSERT_TRUE(eventually([&] {
         const json::value now = pod("api-0");
         return now.is_object() && now.at("metadata").as_object().contains("deletionTimestamp");
@@ -180,7 +183,7 @@ TEST_F(RunTest, ReadinessIsLostWithTheListener) {
     ASSERT_TRUE(eventually([&] { return is_ready("flaky"); })) << run.err();
     std::ofstream(dir.path() / "stop") << "x";
     EXPECT_TRUE(eventually([&] { return !is_ready("flaky"); }));
-    run.kill(SIGTERM);
+    run.send(SIGTERM);
     run.wait();
 }
 
@@ -189,7 +192,7 @@ TEST_F(RunTest, KilledHardEverythingGoesAllTheSame) {
     ASSERT_TRUE(eventually([&] { return pod("victim").is_object() && is_ready("victim"); }));
     ASSERT_EQ(leases(), 1U);
     ASSERT_EQ(cgroups().size(), 1U);
-    run.kill(SIGKILL);
+    run.send(SIGKILL);
     EXPECT_EQ(run.wait(), 128 + SIGKILL);
     EXPECT_TRUE(eventually([&] { return nothing_left(); }));
 }
@@ -201,7 +204,7 @@ TEST_F(RunTest, WhenTheReaperDiesTooTheNextRunTakesItDown) {
         const pid_t reaper = child_named(run.pid(), "(weir-run-reaper)");
         ASSERT_GT(reaper, 0);
         ::kill(reaper, SIGKILL);
-        run.kill(SIGKILL);
+        run.send(SIGKILL);
         run.wait();
     }
     EXPECT_EQ(leases(), 1U);
@@ -221,16 +224,16 @@ TEST_F(RunTest, ANameRunsOnce) {
               "weir: pod shop/one is running on this host already; stop it first or choose another "
               "name\n");
     EXPECT_TRUE(is_ready("one"));
-    first.kill(SIGTERM);
+    first.send(SIGTERM);
     EXPECT_EQ(first.wait(), 128 + SIGTERM);
 }
 
 TEST_F(RunTest, SignalsReachTheCommand) {
     Process run(command("sig", {}, "trap 'echo usr1' USR1; echo up; while :; do sleep 0.05; done"));
     ASSERT_TRUE(eventually([&] { return run.out() == "up\n"; })) << run.err();
-    run.kill(SIGUSR1);
+    run.send(SIGUSR1);
     EXPECT_TRUE(eventually([&] { return run.out() == "up\nusr1\n"; }));
-    run.kill(SIGINT);
+    run.send(SIGINT);
     EXPECT_EQ(run.wait(), 128 + SIGINT);
 }
 

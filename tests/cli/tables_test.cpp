@@ -7,8 +7,8 @@
 #include <boost/json.hpp>
 
 #include "agent/table_view.h"
-#include "cli/process.h"
 #include "datapath/fixture.h"
+#include "support/process.h"
 #include "weir/lb.h"
 
 namespace weir::datapath::test {

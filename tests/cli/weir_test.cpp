@@ -3,8 +3,8 @@
 #include "agent/api_types.h"
 #include "agent/flow_stream.h"
 #include "agent/server_fixture.h"
-#include "cli/process.h"
 #include "flow/fixture.h"
+#include "support/process.h"
 
 namespace weir::test {
 namespace {
@@ -228,7 +228,7 @@ TEST_F(WeirTest, ListsWithoutAgentNorTablesSayThatTheAgentIsMissing) {
 TEST_F(WeirTest, FollowEndsWithInterrupt) {
     Process follow({WEIR_BINARY, "flows", "-f", "--socket", server.path().string()});
     ASSERT_TRUE(eventually([&] { return follow.out().find("FORWARDED") != std::string::npos; }));
-    follow.kill(SIGINT);
+    follow.send(SIGINT);
     EXPECT_EQ(follow.wait(), 130);
 }
 

@@ -170,8 +170,8 @@ TEST_F(CniCrash, KilledFromOutside) {
     for (int i = 0; i < kRounds && !HasFailure(); ++i) {
         SCOPED_TRACE(testing::Message() << "round " << i);
         start_agent();
-        Finished added;
-        Finished deleted;
+        Outcome added;
+        Outcome deleted;
         std::thread runtime([&] {
             added = plugin("ADD", "web-1");
             deleted = plugin("DEL", "web-1");
@@ -180,8 +180,8 @@ TEST_F(CniCrash, KilledFromOutside) {
         agent().stop(SIGKILL);
         start_agent();
         runtime.join();
-        EXPECT_TRUE(added.exit_code == 0 || code_of(added) == 11U) << added.out;
-        EXPECT_EQ(deleted.exit_code, 0) << deleted.out;
+        EXPECT_TRUE(added.status == 0 || code_of(added) == 11U) << added.out;
+        EXPECT_EQ(deleted.status, 0) << deleted.out;
         EXPECT_TRUE(eventually([] { return links() == 0 && records() == 0; }));
         kill_agent();
     }

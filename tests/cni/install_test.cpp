@@ -11,9 +11,9 @@
 #include <gtest/gtest.h>
 
 #include "agent/cni_install.h"
-#include "cni/process.h"
 #include "common/fd.h"
-#include "common/temp_dir.h"
+#include "support/process.h"
+#include "support/temp_dir.h"
 
 namespace weir::agent {
 namespace {
@@ -43,7 +43,9 @@ TEST_F(CniInstallTest, PlacesPluginAndConfiguration) {
     EXPECT_EQ(list.at("cniVersions").as_array().back().as_string(), "1.1.0");
     EXPECT_EQ(list.at("plugins").at(0).at("type").as_string(), "weir-cni");
     const auto installed = (install().bin_dir / "weir-cni").string();
-    EXPECT_EQ(test::run({installed}, {{"CNI_COMMAND", "VERSION"}}, "{}").exit_code, 0);
+    EXPECT_EQ(test::run({installed}, {.environment = {{{"CNI_COMMAND", "VERSION"}}}, .input = "{}"})
+                  .status,
+              0);
     const ino_t before = inode_of(installed);
     ASSERT_TRUE(install_cni(install()));
     EXPECT_EQ(inode_of(installed), before) << "nothing new, nothing written";
@@ -54,7 +56,7 @@ TEST_F(CniInstallTest, ReplacesARunningPlugin) {
     ASSERT_TRUE(install_cni(install()));
     const auto installed = (install().bin_dir / "weir-cni").string();
     // It waits for the end of its stdin.
-    test::Background running({"/bin/sh", "-c", "sleep 100 | CNI_COMMAND=VERSION " + installed});
+    test::Process running({"/bin/sh", "-c", "sleep 100 | CNI_COMMAND=VERSION " + installed});
     std::ofstream(dir_.path() / "newer") << "#!/bin/sh\necho newer\n";
     CniInstall newer = install();
     newer.binary = dir_.path() / "newer";

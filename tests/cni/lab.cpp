@@ -40,9 +40,8 @@ void Lab::TearDown() {
 
 void Lab::start_agent(const std::string& cidrs) {
     agent_.emplace(std::vector<std::string>{WEIR_CNI_AGENT, kDir, cidrs});
-    ASSERT_TRUE(eventually([&] {
-        return run({WEIR_CNI}, {{"CNI_COMMAND", "STATUS"}}, config()).exit_code == 0;
-    })) << "the agent does not come up";
+    ASSERT_TRUE(eventually([&] { return run_plugin({{"CNI_COMMAND", "STATUS"}}).ok(); }))
+        << "the agent does not come up";
 }
 
 void Lab::cover(const std::string& directory) {
@@ -76,20 +75,24 @@ Variables Lab::variables(const std::string& command, const std::string& pod) {
                              ";K8S_POD_INFRA_CONTAINER_ID=id-" + pod + ";K8S_POD_UID=uid-" + pod}};
 }
 
-Finished Lab::plugin(const std::string& command, const std::string& pod, const std::string& input) {
-    return run({WEIR_CNI}, variables(command, pod), input);
+Outcome Lab::run_plugin(const Variables& variables, const std::string& input) {
+    return run({WEIR_CNI}, {.environment = variables, .input = input});
+}
+
+Outcome Lab::plugin(const std::string& command, const std::string& pod, const std::string& input) {
+    return run_plugin(variables(command, pod), input);
 }
 
 json::value Lab::add(const std::string& pod, const std::string& input) {
-    const Finished added = plugin("ADD", pod, input);
-    EXPECT_EQ(added.exit_code, 0) << added.out << added.err;
+    const Outcome added = plugin("ADD", pod, input);
+    EXPECT_EQ(added.status, 0) << added.out << added.err;
     EXPECT_EQ(added.err, "");
     json::error_code failed;
     return json::parse(added.out, failed);
 }
 
-unsigned Lab::code_of(const Finished& finished) {
-    if (finished.exit_code == 0) return 0;
+unsigned Lab::code_of(const Outcome& finished) {
+    if (finished.status == 0) return 0;
     json::error_code failed;
     const json::value error = json::parse(finished.out, failed);
     if (failed) return 9999;

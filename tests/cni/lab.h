@@ -10,7 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "cni/process.h"
+#include "support/process.h"
 
 namespace weir::test {
 
@@ -25,7 +25,7 @@ class Lab : public testing::Test {
     /// Starts it and waits until it is ready.
     void start_agent(const std::string& cidrs = "10.1.0.0/24,fd00:1::/64");
     void kill_agent() { agent_.reset(); }
-    Background& agent() { return *agent_; }
+    Process& agent() { return *agent_; }
 
     /// Changes below a directory of the machine stay within this test.
     void cover(const std::string& directory);
@@ -37,11 +37,12 @@ class Lab : public testing::Test {
     static std::string config(const std::string& more = "", const std::string& version = "1.1.0",
                               const std::string& network = "weir");
     static Variables variables(const std::string& command, const std::string& pod);
-    static Finished plugin(const std::string& command, const std::string& pod,
-                           const std::string& input = config());
+    static Outcome run_plugin(const Variables& variables, const std::string& input = config());
+    static Outcome plugin(const std::string& command, const std::string& pod,
+                          const std::string& input = config());
     /// ADD must succeed; its result.
     static boost::json::value add(const std::string& pod, const std::string& input = config());
-    static unsigned code_of(const Finished& finished);
+    static unsigned code_of(const Outcome& finished);
     static std::string address_of(const boost::json::value& result, size_t index);
 
     /// Names of pods' links on the host, by the kernel; and records, by the directory.
@@ -50,7 +51,7 @@ class Lab : public testing::Test {
     static constexpr const char* kDir = "/run/weir";
 
   private:
-    std::optional<Background> agent_;
+    std::optional<Process> agent_;
     std::vector<std::string> covered_;
 };
 

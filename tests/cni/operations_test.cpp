@@ -31,7 +31,7 @@ TEST_F(CniOperations, AddAnswersInTheVersionAskedFor) {
         R"({"dst":"::/0","gw":"fe80::ecee:eeff:feee:eeee"}],)"
         R"("dns":{"nameservers":["10.0.0.10"]}})"
         "\n");
-    EXPECT_EQ(plugin("DEL", "web-1").exit_code, 0);
+    EXPECT_EQ(plugin("DEL", "web-1").status, 0);
     for (const std::string version : {"0.3.1", "0.4.0"}) {
         const auto result = add("web-1", config("", version));
         EXPECT_EQ(result.at("cniVersion").as_string(), version);
@@ -58,14 +58,14 @@ TEST_F(CniOperations, AddOfWhatExistsIsRefused) {
     start_agent();
     make_pod("web-1");
     add("web-1");
-    const Finished again = plugin("ADD", "web-1");
+    const Outcome again = plugin("ADD", "web-1");
     EXPECT_EQ(code_of(again), 101U);
     EXPECT_THAT(again.out, HasSubstr("id-web-1/eth0 exists already in /run/netns/web-1"));
     EXPECT_TRUE(succeeds("ping -c1 -W2 10.1.0.2")) << "the first one is untouched";
     // Another interface of the same container is another attachment.
     Variables second = variables("ADD", "web-1");
     second["CNI_IFNAME"] = "net1";
-    EXPECT_EQ(run({WEIR_CNI}, second, config()).exit_code, 0) << "net1";
+    EXPECT_EQ(run_plugin(second).status, 0) << "net1";
     EXPECT_EQ(records(), 2U);
 }
 
@@ -73,7 +73,7 @@ TEST_F(CniOperations, AddWorksAfterAFailedAdd) {
     start_agent();
     make_pod("web-1");
     sh("ip -n web-1 link add eth0 type veth peer name other");
-    const Finished refused = plugin("ADD", "web-1");
+    const Outcome refused = plugin("ADD", "web-1");
     EXPECT_EQ(code_of(refused), 101U) << refused.out;
     EXPECT_EQ(records(), 0U) << "a failed ADD keeps no address";
     EXPECT_EQ(links(), 0U);
@@ -92,14 +92,14 @@ TEST_F(CniOperations, DelIsIdempotent) {
     make_pod("web-1");
     add("web-1");
     for (int i = 0; i < 3; ++i) {
-        const Finished del = plugin("DEL", "web-1");
-        EXPECT_EQ(del.exit_code, 0) << del.out;
+        const Outcome del = plugin("DEL", "web-1");
+        EXPECT_EQ(del.status, 0) << del.out;
         EXPECT_EQ(del.out, "");
     }
     EXPECT_EQ(links(), 0U);
     EXPECT_EQ(records(), 0U);
     EXPECT_EQ(sh("ip route show proto 87; ip -6 route show proto 87"), "");
-    EXPECT_EQ(plugin("DEL", "never-added").exit_code, 0);
+    EXPECT_EQ(plugin("DEL", "never-added").status, 0);
 }
 
 TEST_F(CniOperations, DelWithoutTheNamespace) {
@@ -109,10 +109,10 @@ TEST_F(CniOperations, DelWithoutTheNamespace) {
         add(pod);
         remove_pod(pod);
     }
-    EXPECT_EQ(plugin("DEL", "gone").exit_code, 0);
+    EXPECT_EQ(plugin("DEL", "gone").status, 0);
     Variables unnamed = variables("DEL", "unnamed");
     unnamed.erase("CNI_NETNS");
-    EXPECT_EQ(run({WEIR_CNI}, unnamed, config()).exit_code, 0);
+    EXPECT_EQ(run_plugin(unnamed).status, 0);
     EXPECT_EQ(records(), 0U);
 }
 
@@ -124,15 +124,15 @@ TEST_F(CniOperations, DelWhileTheAgentIsAwayIsDoneLater) {
     add("web-2");
     kill_agent();
     EXPECT_TRUE(succeeds("ping -c1 -W2 10.1.0.2")) << "pods go on without the agent";
-    const Finished del = plugin("DEL", "web-1");
-    EXPECT_EQ(del.exit_code, 0);
+    const Outcome del = plugin("DEL", "web-1");
+    EXPECT_EQ(del.status, 0);
     EXPECT_EQ(del.out, "");
     EXPECT_EQ(links(), 2U);
     start_agent();
     EXPECT_TRUE(eventually([] { return links() == 1 && records() == 1; }));
     // While it runs: a DEL that did not find it.
     const std::string elsewhere = config(R"(,"socket":"/run/none.sock")");
-    EXPECT_EQ(plugin("DEL", "web-2", elsewhere).exit_code, 0);
+    EXPECT_EQ(plugin("DEL", "web-2", elsewhere).status, 0);
     EXPECT_TRUE(eventually([] { return links() == 0 && records() == 0; }));
     EXPECT_TRUE(eventually([] { return succeeds("! ls /run/weir/cni-queue/*.json"); }));
 }
@@ -141,7 +141,7 @@ TEST_F(CniOperations, AnOldDelDoesNotRemoveANewPod) {
     start_agent();
     make_pod("web-1");
     kill_agent();
-    EXPECT_EQ(plugin("DEL", "web-1").exit_code, 0);
+    EXPECT_EQ(plugin("DEL", "web-1").status, 0);
     sh("mv /run/weir/cni-queue /run/weir/old");
     start_agent();
     add("web-1");
@@ -153,18 +153,18 @@ TEST_F(CniOperations, AnOldDelDoesNotRemoveANewPod) {
 
 TEST_F(CniOperations, AddWithoutAnAgentIsToBeTriedAgain) {
     make_pod("web-1");
-    const Finished refused = plugin("ADD", "web-1");
+    const Outcome refused = plugin("ADD", "web-1");
     EXPECT_EQ(code_of(refused), 11U);
     EXPECT_THAT(refused.out, HasSubstr("the Weir agent does not answer on /run/weir/agent.sock"));
     EXPECT_EQ(code_of(plugin("STATUS", "")), 50U);
     // It waits a little for one that is being restarted.
     std::thread late([] { std::this_thread::sleep_for(std::chrono::seconds(1)); });
-    Finished added;
+    Outcome added;
     std::thread adding([&] { added = plugin("ADD", "web-1"); });
     late.join();
     start_agent();
     adding.join();
-    EXPECT_EQ(added.exit_code, 0) << added.out;
+    EXPECT_EQ(added.status, 0) << added.out;
 }
 
 // CNI spec 1.1.0, CHECK; CRI-O calls it the moment ADD has answered.
@@ -176,23 +176,23 @@ TEST_F(CniOperations, CheckSeesWhatIsWrong) {
                       config(",\"prevResult\":" + json::serialize(previous), version));
     };
     const json::value result = add("web-1");
-    const Finished fine = check(result);
-    EXPECT_EQ(fine.exit_code, 0) << fine.out;
+    const Outcome fine = check(result);
+    EXPECT_EQ(fine.status, 0) << fine.out;
     EXPECT_EQ(fine.out, "");
-    EXPECT_EQ(check(result, "0.4.0").exit_code, 0);
+    EXPECT_EQ(check(result, "0.4.0").status, 0);
 
     json::value more = result;  // as a chained plugin leaves it
     more.as_object()["ips"].as_array().push_back({{"address", "192.0.2.1/24"}});
-    EXPECT_EQ(check(more).exit_code, 0);
+    EXPECT_EQ(check(more).status, 0);
     json::value less = result;
     less.as_object()["ips"].as_array().pop_back();
     EXPECT_EQ(code_of(check(less)), 104U);
 
     sh("ip -n web-1 route delete default");
-    const Finished broken = check(result);
+    const Outcome broken = check(result);
     EXPECT_EQ(code_of(broken), 104U);
     EXPECT_THAT(broken.out, HasSubstr("no default route via 169.254.1.1"));
-    EXPECT_EQ(plugin("DEL", "web-1").exit_code, 0);
+    EXPECT_EQ(plugin("DEL", "web-1").status, 0);
     EXPECT_EQ(code_of(check(result)), 104U);
 }
 
@@ -210,8 +210,8 @@ TEST_F(CniOperations, GcRemovesWhatIsNotValidInThisNetwork) {
         R"(,"cni.dev/valid-attachments":[{"containerID":"id-kept","ifname":"eth0"}])";
     EXPECT_EQ(code_of(plugin("GC", "", config())), 7U) << "without a list nothing is removed";
     EXPECT_EQ(records(), 4U);
-    const Finished collected = plugin("GC", "", config(list));
-    EXPECT_EQ(collected.exit_code, 0) << collected.out;
+    const Outcome collected = plugin("GC", "", config(list));
+    EXPECT_EQ(collected.status, 0) << collected.out;
     EXPECT_EQ(collected.out, "");
     EXPECT_EQ(records(), 2U);
     EXPECT_EQ(links(), 2U);
@@ -227,7 +227,7 @@ TEST_F(CniOperations, RequestedAddresses) {
         return config(R"(,"runtimeConfig":{"ips":[")" + address + R"("]})");
     };
     EXPECT_EQ(address_of(add("a1", wish("10.1.0.77/24")), 0), "10.1.0.77");
-    const Finished taken = plugin("ADD", "a2", wish("10.1.0.77"));
+    const Outcome taken = plugin("ADD", "a2", wish("10.1.0.77"));
     EXPECT_EQ(code_of(taken), 103U);
     EXPECT_THAT(taken.out, HasSubstr("10.1.0.77 is in use by id-a1/eth0 (pod shop/a1)"));
     EXPECT_EQ(code_of(plugin("ADD", "a2", wish("10.1.0.1"))), 7U);
@@ -236,7 +236,7 @@ TEST_F(CniOperations, RequestedAddresses) {
               "fd00:1::99");
     Variables by_args = variables("ADD", "a4");
     by_args["CNI_ARGS"] = "IP=10.1.0.88";
-    EXPECT_THAT(run({WEIR_CNI}, by_args, config()).out, HasSubstr("10.1.0.88/32"));
+    EXPECT_THAT(run_plugin(by_args).out, HasSubstr("10.1.0.88/32"));
 }
 
 TEST_F(CniOperations, ExhaustionNamesThePool) {
@@ -246,7 +246,7 @@ TEST_F(CniOperations, ExhaustionNamesThePool) {
         add("p" + std::to_string(i));
     }
     make_pod("last");
-    const Finished refused = plugin("ADD", "last");
+    const Outcome refused = plugin("ADD", "last");
     EXPECT_EQ(code_of(refused), 102U);
     EXPECT_THAT(refused.out,
                 HasSubstr("IPv4 pool 10.1.0.0/29 is exhausted: 5 addresses, 5 in use"));
@@ -257,7 +257,7 @@ TEST_F(CniOperations, ManyAtOnce) {
     constexpr int kPods = 30;
     for (int i = 0; i < kPods; ++i)
         make_pod("p" + std::to_string(i));
-    std::vector<Finished> finished(kPods);
+    std::vector<Outcome> finished(kPods);
     std::vector<double> millis(kPods);
     std::vector<std::thread> threads;
     for (size_t i = 0; i < kPods; ++i) {
@@ -272,8 +272,8 @@ TEST_F(CniOperations, ManyAtOnce) {
     for (auto& thread : threads)
         thread.join();
     std::set<std::string> addresses;
-    for (const Finished& each : finished) {
-        ASSERT_EQ(each.exit_code, 0) << each.out;
+    for (const Outcome& each : finished) {
+        ASSERT_EQ(each.status, 0) << each.out;
         const auto result = json::parse(each.out);
         addresses.insert(address_of(result, 0));
         addresses.insert(address_of(result, 1));

@@ -30,18 +30,18 @@ class CniTool : public CniRuntimes {
   protected:
     void SetUp() override {
         // Before the test has a network and an /etc of its own: modules come from outside.
-        const Finished built =
+        const Outcome built =
             run({WEIR_GO_TOOL, WEIR_TOOLS_DIR, "github.com/containernetworking/cni/cnitool@v1.3.0"},
-                {{"HOME", "/root"}}, {}, std::chrono::seconds(300));
-        ASSERT_EQ(built.exit_code, 0) << built.err;
+                {.environment = {{{"HOME", "/root"}}}, .deadline = std::chrono::minutes(5)});
+        ASSERT_EQ(built.status, 0) << built.err;
         CniRuntimes::SetUp();
         if (IsSkipped()) return;
         program_ = built.out.substr(0, built.out.find('\n'));
     }
-    Finished cnitool(const std::string& verb, const std::string& pod, Variables more = {}) const {
+    Outcome cnitool(const std::string& verb, const std::string& pod, Variables more = {}) const {
         more["CNI_PATH"] = "/opt/cni/bin";
         more["NETCONFPATH"] = "/etc/cni/net.d";
-        return run({program_, verb, "weir", netns(pod)}, more);
+        return run({program_, verb, "weir", netns(pod)}, {.environment = more});
     }
 
   private:
@@ -51,24 +51,24 @@ class CniTool : public CniRuntimes {
 TEST_F(CniTool, AddCheckDel) {
     start_agent();
     make_pod("web-1");
-    EXPECT_EQ(cnitool("status", "web-1").exit_code, 0);
-    const Finished added = cnitool("add", "web-1",
-                                   {{"CNI_ARGS",
-                                     "K8S_POD_NAMESPACE=shop;"
-                                     "K8S_POD_NAME=web-1"}});
-    ASSERT_EQ(added.exit_code, 0) << added.out << added.err;
+    EXPECT_EQ(cnitool("status", "web-1").status, 0);
+    const Outcome added = cnitool("add", "web-1",
+                                  {{"CNI_ARGS",
+                                    "K8S_POD_NAMESPACE=shop;"
+                                    "K8S_POD_NAME=web-1"}});
+    ASSERT_EQ(added.status, 0) << added.out << added.err;
     const auto result = json::parse(added.out);
     EXPECT_EQ(result.at("cniVersion").as_string(), "1.1.0");
     EXPECT_EQ(address_of(result, 0), "10.1.0.2");
     EXPECT_TRUE(succeeds("ping -c1 -W2 10.1.0.2"));
-    const Finished checked = cnitool("check", "web-1");
-    EXPECT_EQ(checked.exit_code, 0) << checked.err;
-    EXPECT_NE(cnitool("add", "web-1").exit_code, 0) << "added twice";
+    const Outcome checked = cnitool("check", "web-1");
+    EXPECT_EQ(checked.status, 0) << checked.err;
+    EXPECT_NE(cnitool("add", "web-1").status, 0) << "added twice";
     sh("ip -n web-1 addr flush dev eth0");
-    EXPECT_NE(cnitool("check", "web-1").exit_code, 0);
+    EXPECT_NE(cnitool("check", "web-1").status, 0);
     for (int i = 0; i < 2; ++i) {
-        const Finished deleted = cnitool("del", "web-1");
-        EXPECT_EQ(deleted.exit_code, 0) << deleted.err;
+        const Outcome deleted = cnitool("del", "web-1");
+        EXPECT_EQ(deleted.status, 0) << deleted.err;
     }
     EXPECT_EQ(links(), 0U);
     EXPECT_EQ(records(), 0U);
@@ -81,27 +81,27 @@ TEST_F(CniTool, OldVersions) {
         sh("echo '{\"cniVersion\":\"" + version +
            "\",\"name\":\"weir\",\"plugins\":[{\"type\":\"weir-cni\"}]}' "
            "> /etc/cni/net.d/05-weir.conflist");
-        const Finished added = cnitool("add", "web-1");
-        ASSERT_EQ(added.exit_code, 0) << version << added.out << added.err;
+        const Outcome added = cnitool("add", "web-1");
+        ASSERT_EQ(added.status, 0) << version << added.out << added.err;
         EXPECT_EQ(json::parse(added.out).at("cniVersion").as_string(), version);
-        if (version != "0.3.1") EXPECT_EQ(cnitool("check", "web-1").exit_code, 0);
-        EXPECT_EQ(cnitool("del", "web-1").exit_code, 0);
+        if (version != "0.3.1") EXPECT_EQ(cnitool("check", "web-1").status, 0);
+        EXPECT_EQ(cnitool("del", "web-1").status, 0);
     }
 }
 
 TEST_F(CniTool, GcAndStatus) {
     start_agent();
     make_pod("web-1");
-    ASSERT_EQ(cnitool("add", "web-1").exit_code, 0);
+    ASSERT_EQ(cnitool("add", "web-1").status, 0);
     // cnitool names no valid attachment: libcni deletes what it knows of, and the plugin, which may
     // know of more, refuses to take a missing list for an empty one.
-    const Finished collected = cnitool("gc", "web-1");
+    const Outcome collected = cnitool("gc", "web-1");
     EXPECT_THAT(collected.out + collected.err, HasSubstr("GC without cni.dev/valid-attachments"));
     EXPECT_EQ(records(), 0U);
     EXPECT_EQ(links(), 0U);
     kill_agent();
-    const Finished away = cnitool("status", "web-1");
-    EXPECT_NE(away.exit_code, 0);
+    const Outcome away = cnitool("status", "web-1");
+    EXPECT_NE(away.status, 0);
     EXPECT_THAT(away.out + away.err, HasSubstr("the Weir agent does not answer"));
 }
 
@@ -136,7 +136,7 @@ class Containerd : public CniRuntimes {
     }
 
   private:
-    std::optional<Background> daemon_;
+    std::optional<Process> daemon_;
 };
 
 TEST_F(Containerd, RunsContainersWithTheNetwork) {

@@ -71,6 +71,7 @@ class AttachTest : public DatapathTest {
         return sh("ip netns exec " + peer_ns() +
                   " ping -q -c 3 -i 0.05 -W 2 10.9.0.1 >/dev/null") == 0;
     }
+    static bool has_clsact() { return sh("tc qdisc show dev wone | grep -q clsact") == 0; }
     uint32_t ifindex_ = 0;
 };
 
@@ -118,6 +119,52 @@ TEST_F(AttachTest, ClsactBesideForeignFiltersBeforeAndAfter) {
     ASSERT_TRUE(ping());
     EXPECT_EQ(counter(kSeen1), ours);
     EXPECT_GT(after.seen(), theirs) << "a foreign program went with ours";
+}
+
+TEST_F(AttachTest, QdiscGoesWithTheLastFilter) {
+    WEIR_ASSERT_OK(start(1));
+    const DeviceAttacher devices(pins(), false);
+    WEIR_ASSERT_OK(devices.attach(ifindex_, Direction::kIngress, "dev_in"));
+    WEIR_ASSERT_OK(devices.attach(ifindex_, Direction::kEgress, "dev_out"));
+    WEIR_ASSERT_OK(devices.detach(ifindex_, Direction::kIngress));
+    EXPECT_TRUE(has_clsact());
+    EXPECT_TRUE(clsact_program(ifindex_, Direction::kEgress));
+    WEIR_ASSERT_OK(devices.detach(ifindex_, Direction::kEgress));
+    EXPECT_FALSE(has_clsact());
+}
+
+TEST_F(AttachTest, QdiscOfOthersStays) {
+    WEIR_ASSERT_OK(start(1));
+    ASSERT_EQ(sh("tc qdisc add dev wone clsact"), 0);
+    const DeviceAttacher devices(pins(), false);
+    WEIR_ASSERT_OK(devices.attach(ifindex_, Direction::kIngress, "dev_in"));
+    WEIR_ASSERT_OK(devices.detach(ifindex_, Direction::kIngress));
+    EXPECT_TRUE(has_clsact());
+}
+
+TEST_F(AttachTest, QdiscStaysWhileOthersUseIt) {
+    WEIR_ASSERT_OK(start(1));
+    const DeviceAttacher devices(pins(), false);
+    WEIR_ASSERT_OK(devices.attach(ifindex_, Direction::kIngress, "dev_in"));
+    const Foreign foreign;
+    foreign.attach_clsact(ifindex_, 1);
+    WEIR_ASSERT_OK(devices.detach(ifindex_, Direction::kIngress));
+    ASSERT_TRUE(ping());
+    EXPECT_GE(foreign.seen(), 3U);
+    ASSERT_EQ(sh("tc filter del dev wone ingress"), 0);
+    WEIR_ASSERT_OK(devices.detach(ifindex_, Direction::kIngress));
+    EXPECT_FALSE(has_clsact());
+}
+
+TEST_F(AttachTest, QdiscOfAVanishedDeviceIsForgotten) {
+    WEIR_ASSERT_OK(start(1));
+    const DeviceAttacher devices(pins(), false);
+    WEIR_ASSERT_OK(devices.attach(ifindex_, Direction::kIngress, "dev_in"));
+    EXPECT_EQ(ClsactFilters(pins()).own_qdiscs(), std::vector{ifindex_});
+    EXPECT_TRUE(devices.sweep_stale()->empty());
+    ASSERT_EQ(sh("ip link del wone"), 0);
+    EXPECT_EQ(devices.sweep_stale()->size(), 1U);
+    EXPECT_TRUE(ClsactFilters(pins()).own_qdiscs().empty());
 }
 
 TEST_F(AttachTest, LinksOutliveTheAgentAndAreKept) {

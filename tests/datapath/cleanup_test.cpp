@@ -11,6 +11,7 @@
 #include <bpf/libbpf.h>
 #include <net/if.h>
 
+#include "datapath/attach.h"
 #include "datapath/fixture.h"
 
 namespace weir::datapath::test {
@@ -99,20 +100,21 @@ TEST_F(CleanupTest, NothingOfOursIsLeft) {
         const DeviceAttacher clsact(pins(), false);
         WEIR_ASSERT_OK(clsact.attach(ifindex, Direction::kEgress, "dev_out"));
         before = ours();
-        EXPECT_EQ(before.maps.size(), 22U);
+        EXPECT_EQ(before.maps.size(), 24U);
         EXPECT_GE(before.programs.size(), 10U);
         EXPECT_GE(before.links.size(), 2U);
     }
     const Cleaned cleaned = clean_up(pins());
     EXPECT_TRUE(cleaned.failed.empty()) << cleaned.failed.front();
     EXPECT_FALSE(clsact_program(ifindex, Direction::kEgress));
+    EXPECT_NE(sh("tc qdisc show dev wone | grep -q clsact"), 0);
     const Lists after = left(before);
     EXPECT_TRUE(after.links.empty());
     EXPECT_TRUE(after.programs.empty());
     EXPECT_TRUE(after.maps.empty());
     EXPECT_FALSE(std::filesystem::exists(bpffs_ / "weir"));
-    for (const char* thing : {"link sock_connect4", "filter on wone, egress", "map weir_ct4",
-                              "program stub_pod_from"}) {
+    for (const char* thing : {"link sock_connect4", "filter on wone, egress",
+                              "clsact qdisc of wone", "map weir_ct4", "program stub_pod_from"}) {
         EXPECT_EQ(std::ranges::count(cleaned.removed, thing), 1) << thing;
     }
     const Cleaned again = clean_up(pins());
@@ -129,12 +131,14 @@ TEST_F(CleanupTest, ForeignFiltersStay) {
     // The worst neighbour: our own priority and handle, on a device of its own.
     LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex),
                 .attach_point = BPF_TC_INGRESS);
-    ASSERT_EQ(bpf_tc_hook_create(&hook), 0);
+    WEIR_ASSERT_OK(DeviceAttacher(pins(), false).attach(ifindex, Direction::kEgress, "dev_out"));
     LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(foreign->programs().front()),
                 .handle = kClsactHandle, .priority = kClsactPriority);
     ASSERT_EQ(bpf_tc_attach(&hook, &opts), 0);
     EXPECT_TRUE(clean_up(pins()).failed.empty());
-    EXPECT_TRUE(clsact_program(ifindex, Direction::kIngress));
+    EXPECT_TRUE(clsact_program(ifindex, Direction::kIngress))
+        << "gone with the qdisc, or taken for ours";
+    EXPECT_FALSE(clsact_program(ifindex, Direction::kEgress));
 }
 
 TEST_F(CleanupTest, ALivingAgentsLinksGoToo) {

@@ -30,7 +30,7 @@ TEST_F(DatapathTest, FirstStartMakesEverythingAndPutsTheProgramsInForce) {
         EXPECT_TRUE(map.created) << map.name;
         EXPECT_FALSE(map.resized()) << map.name;
     }
-    EXPECT_EQ((*datapath)->maps().adopted().size(), 22U);
+    EXPECT_EQ((*datapath)->maps().adopted().size(), 24U);
     EXPECT_FALSE((*datapath)->recovered());
     for (const char* hook : kMarkedHooks)
         EXPECT_EQ(run_stub(hook), 1) << hook;
@@ -99,7 +99,7 @@ TEST_F(DatapathTest, BanksAlternateAndTheOldOneIsEmptied) {
         WEIR_ASSERT_OK(reader);
         const auto config = reader->config();
         WEIR_ASSERT_OK(config);
-        EXPECT_EQ(config->hash_seed, static_cast<uint32_t>(mark));
+        EXPECT_EQ(config->host_ifindex, static_cast<uint32_t>(mark));
     }
 }
 

@@ -79,7 +79,7 @@ Datapath::Options DatapathTest::options(int mark) const {
 
 Result<std::unique_ptr<Datapath>> DatapathTest::start(int mark) const {
     auto datapath = WEIR_TRY(Datapath::open(options(mark)));
-    WEIR_CHECK(datapath->load(weir_config{.hash_seed = static_cast<uint32_t>(mark)}));
+    WEIR_CHECK(datapath->load(weir_config{.host_ifindex = static_cast<uint32_t>(mark)}));
     WEIR_TRY(datapath->activate(SocketHooks::kAll));
     return datapath;
 }

@@ -3,6 +3,8 @@
 #include "datapath/map.h"
 
 #include <atomic>
+#include <cstdio>
+#include <fstream>
 #include <set>
 #include <thread>
 
@@ -137,6 +139,46 @@ TEST(MapTest, MappedArraysAreTheKernelsMemory) {
     EXPECT_EQ(array->get(100).error().code(), Errc::kExhausted);
     EXPECT_FALSE(array->store64(99, 4, 1));
     EXPECT_FALSE(array->store64(99, sizeof(Value), 1));
+}
+
+/// Bytes of this process's address space that are BPF maps.
+size_t mapped_bytes() {
+    std::ifstream maps("/proc/self/maps");
+    size_t total = 0;
+    for (std::string line; std::getline(maps, line);) {
+        if (line.find("bpf-map") == std::string::npos) continue;
+        size_t begin = 0;
+        size_t end = 0;
+        std::sscanf(line.c_str(), "%zx-%zx", &begin, &end);  // NOLINT(cert-err34-c)
+        total += end - begin;
+    }
+    return total;
+}
+
+TEST(MapTest, OfALargeArrayOnlyWindowsAreMapped) {
+    struct Value {
+        uint64_t words[3];  // no divisor of a window's size: some lie across its end
+    };
+    constexpr uint32_t kEntries = 200'000;
+    const size_t before = mapped_bytes();
+    const auto array =
+        ArrayMap<Value>::from(make(BPF_MAP_TYPE_ARRAY, 4, sizeof(Value), kEntries, BPF_F_MMAPABLE));
+    WEIR_ASSERT_OK(array);
+    for (uint32_t i = 0; i < kEntries; i += 7) {
+        const uint32_t index = i * 7919ULL % kEntries;
+        WEIR_ASSERT_OK(array->put(index, {index, 1, 2}));
+        WEIR_ASSERT_OK(array->store64(index, 16, index + 3));
+    }
+    WEIR_ASSERT_OK(array->put(kEntries - 1, {kEntries - 1, 1, kEntries + 2}));
+    size_t written = 0;
+    WEIR_ASSERT_OK(array->for_each([&](uint32_t index, const Value& value) {
+        if (value.words[1] == 0) return;
+        ++written;
+        EXPECT_EQ(value.words[0], index);
+        EXPECT_EQ(value.words[2], index + 3);
+    }));
+    EXPECT_GT(written, kEntries / 8);
+    EXPECT_LE(mapped_bytes() - before, ArrayWindows::kCount * (ArrayWindows::kBytes + 8192));
 }
 
 TEST(MapTest, PlainArraysWorkBySystemCall) {

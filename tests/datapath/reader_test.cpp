@@ -2,6 +2,7 @@
 // Reading the kernel's tables with no agent alive, and the writer of planned load-balancing writes.
 #include "datapath/reader.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
@@ -24,11 +25,10 @@ weir_ct live(uint8_t flags) {
     return entry;
 }
 
-/// Writes into the first shard of an outer map, as a program would.
+/// Writes into a shard of an outer map, as a program would.
 template <typename Key>
-void put_in_shard(const Datapath& datapath, const char* outer, const Key& key,
-                  const weir_ct& entry) {
-    const uint32_t shard = 0;
+void put_in_shard(const Datapath& datapath, const char* outer, const Key& key, const weir_ct& entry,
+                  uint32_t shard = 0) {
     uint32_t id = 0;
     ASSERT_TRUE(datapath.maps().find(outer)->find(&shard, &id).value());
     const Fd fd(bpf_map_get_fd_by_id(id));
@@ -40,6 +40,26 @@ TEST_F(DatapathTest, ReaderWithoutTablesSaysTheNextStep) {
     ASSERT_FALSE(reader);
     EXPECT_EQ(reader.error().code(), Errc::kNotFound);
     EXPECT_NE(reader.error().message().find("weir-agent"), std::string::npos);
+}
+
+TEST_F(DatapathTest, TableUseCountsAllShards) {
+    auto datapath = start(1);
+    WEIR_ASSERT_OK(datapath);
+    const auto reader = Reader::open(pins());
+    WEIR_ASSERT_OK(reader);
+    const auto established = [&] {
+        const auto uses = reader->table_use().value();
+        return *std::ranges::find(uses, "weir_ct4", &TableUse::name);
+    };
+    EXPECT_EQ(established().entries, 0U);
+    weir_ct_key4 key{.port = {1, 2}, .proto = IPPROTO_TCP};
+    put_in_shard(**datapath, "weir_ct4", key, live(0));
+    key.proto = IPPROTO_UDP;
+    put_in_shard(**datapath, "weir_ct4", key, live(0), WEIR_CT_SHARDS - 1);
+    const TableUse use = established();
+    EXPECT_EQ(use.entries, 2U);
+    EXPECT_EQ(use.capacity, uint64_t{WEIR_CT_SHARDS} * small_sizes().ct_per_shard);
+    EXPECT_GT(use.memory, uint64_t{WEIR_CT_SHARDS} * 1024);
 }
 
 TEST_F(DatapathTest, ReaderDecodesFlowsOfBothFamiliesAndTables) {

@@ -10,8 +10,8 @@
 
 #include <gtest/gtest.h>
 
-#include "common/temp_dir.h"
 #include "ipam/pools.h"
+#include "support/temp_dir.h"
 
 namespace {
 // -1: calls are neither counted nor fatal.

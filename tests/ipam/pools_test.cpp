@@ -9,7 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "common/temp_dir.h"
+#include "support/temp_dir.h"
 
 namespace weir::ipam {
 namespace {

@@ -8,8 +8,8 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-#include "common/temp_dir.h"
 #include "ipam/pools.h"
+#include "support/temp_dir.h"
 
 namespace weir::ipam {
 namespace {

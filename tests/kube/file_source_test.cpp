@@ -127,6 +127,43 @@ TEST_F(FileSourceTest, ABurstIsToldOnce) {
     EXPECT_EQ(services(), "web:1");
 }
 
+TEST_F(FileSourceTest, ALoneChangeIsTakenAtOnceAndWhatFollowsIsGathered) {
+    open();
+    settle();
+    published_ = 0;
+    tree_.replace("d/a.yaml", service("web", 80));
+    ASSERT_TRUE(source_->on_readable().has_value());
+    store_.publish();
+    EXPECT_EQ(published_, 1) << "without waiting for more";
+    for (int i = 0; i < 20; ++i) {
+        tree_.replace(fmt::format("d/b{}.yaml", i), service(fmt::format("api-{}", i), i + 1));
+        ASSERT_TRUE(source_->on_readable().has_value());
+        store_.publish();
+    }
+    settle();
+    EXPECT_EQ(store_.count<model::Service>(), 21U);
+    EXPECT_LT(published_, 15) << "the rest in batches";
+}
+
+TEST_F(FileSourceTest, NothingIsMissingBetweenTheHalvesOfARename) {
+    tree_.write("d/a.yaml", service("web", 80));
+    open();
+    settle();
+    int missing = 0;
+    store_.subscribe([&](const Delta&) {
+        missing += store_.find<model::Service>({"shop", "web"}) == nullptr ? 1 : 0;
+    });
+    // The kernel may wake a reader after the first of the two events.
+    fs::rename(tree_.path("d/a.yaml"), tree_.path("elsewhere"));
+    ASSERT_TRUE(source_->on_readable().has_value());
+    store_.publish();
+    fs::rename(tree_.path("elsewhere"), tree_.path("d/b.yaml"));
+    ASSERT_TRUE(source_->on_readable().has_value());
+    settle();
+    EXPECT_EQ(missing, 0);
+    EXPECT_EQ(services(), "web:80");
+}
+
 TEST_F(FileSourceTest, AnUnfinishedFileChangesNothingUntilItIsWhole) {
     tree_.write("d/a.yaml", service("web", 80));
     open();

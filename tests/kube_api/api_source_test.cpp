@@ -125,11 +125,15 @@ class ApiSourceTest : public testing::Test {
         source_ = *std::move(source);
     }
 
+    void start_proxy() {
+        proxy_.emplace(
+            std::vector<std::string>{WEIR_FAULT_PROXY, plane_->dir(), std::to_string(kProxyPort),
+                                     std::to_string(ControlPlane::kPort)},
+            test::Process::Options{{}, plane_->dir() / "proxy.log"});
+    }
     void open_through_proxy() {
         faults({});
-        proxy_ = test::Process::start({WEIR_FAULT_PROXY, plane_->dir(), std::to_string(kProxyPort),
-                                       std::to_string(ControlPlane::kPort)},
-                                      plane_->dir() / "proxy.log");
+        start_proxy();
         open(plane_->kubeconfig("admin", "", ControlPlane::url(kProxyPort)));
     }
 
@@ -297,9 +301,7 @@ TEST_F(ApiSourceTest, ListsInPagesWhereStreamingIsNotOffered) {
     }
     plane_->apply(many);
     faults({});
-    proxy_ = test::Process::start({WEIR_FAULT_PROXY, plane_->dir(), std::to_string(kProxyPort),
-                                   std::to_string(ControlPlane::kPort)},
-                                  plane_->dir() / "proxy.log");
+    start_proxy();
     faults({R"({"kind": "status", "match": "sendInitialEvents", "code": 422, "body": "{}"})"});
     open(plane_->kubeconfig("admin", "", ControlPlane::url(kProxyPort)));
     ASSERT_TRUE(until([&] { return all_synced(); })) << troubles();
@@ -344,9 +346,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: limited}]
 
 TEST_F(ApiSourceTest, AKindThatTheClusterLacksIsNoticedWhenItComes) {
     faults({});
-    proxy_ = test::Process::start({WEIR_FAULT_PROXY, plane_->dir(), std::to_string(kProxyPort),
-                                   std::to_string(ControlPlane::kPort)},
-                                  plane_->dir() / "proxy.log");
+    start_proxy();
     faults(
         {R"({"kind": "status", "match": "servicecidrs", "code": 404, "body": "404 page not found"})",
          R"({"kind": "status", "match": "/apis/networking.k8s.io/v1", "code": 404, "body": "404 page not found"})"});

@@ -21,8 +21,8 @@ std::string tool(const std::string& name) {
     const char* const home = std::getenv("HOME");
     const fs::path base =
         cache != nullptr ? fs::path(cache) : fs::path(home != nullptr ? home : "/root") / ".cache";
-    const auto built =
-        run({WEIR_GO_TOOL, base / "weir/tools", "k8s.io/kubernetes/cmd/" + name}, {}, 20min);
+    const auto built = run({WEIR_GO_TOOL, base / "weir/tools", "k8s.io/kubernetes/cmd/" + name},
+                           {.deadline = 20min});
     if (!built.ok()) return "";
     return built.out.substr(0, built.out.find('\n'));
 }
@@ -38,7 +38,7 @@ const std::string& kubectl_program() {
 }
 
 std::string must(const std::vector<std::string>& argv, std::chrono::milliseconds deadline = 60s) {
-    auto outcome = run(argv, {}, deadline);
+    auto outcome = run(argv, {.deadline = deadline});
     if (outcome.ok()) return std::move(outcome.out);
     throw std::runtime_error(argv[0] + " " + argv[1] + ": " + outcome.describe());
 }
@@ -67,11 +67,12 @@ ControlPlane::ControlPlane(Net net) {
         must({"ip", "link", "set", "lo", "up"});
     }
     make_pki();
-    etcd_ = Process::start(
-        {"etcd", "--data-dir", dir_ / "etcd", "--unsafe-no-fsync", "--listen-client-urls",
-         "http://127.0.0.1:2379", "--advertise-client-urls", "http://127.0.0.1:2379",
-         "--listen-peer-urls", "http://127.0.0.1:2380", "--log-level", "warn"},
-        dir_ / "etcd.log");
+    etcd_.emplace(std::vector<std::string>{"etcd", "--data-dir", dir_ / "etcd", "--unsafe-no-fsync",
+                                           "--listen-client-urls", "http://127.0.0.1:2379",
+                                           "--advertise-client-urls", "http://127.0.0.1:2379",
+                                           "--listen-peer-urls", "http://127.0.0.1:2380",
+                                           "--log-level", "warn"},
+                  Process::Options{{}, dir_ / "etcd.log"});
     start_server();
 }
 
@@ -150,7 +151,7 @@ void ControlPlane::start_server(const std::vector<std::string>& more_flags) {
         "--service-cluster-ip-range=10.96.0.0/16,fd00:10:96::/112",
         "--disable-admission-plugins=ServiceAccount"};
     argv.insert(argv.end(), more_flags.begin(), more_flags.end());
-    server_ = Process::start(argv, dir_ / "server.log");
+    server_.emplace(argv, Process::Options{{}, dir_ / "server.log"});
     if (!eventually([this] { return ready(); }, 180s)) {
         const auto tail = run({"tail", "-5", dir_ / "server.log"});
         throw std::runtime_error("the API server does not get ready: " + tail.out);
@@ -163,7 +164,7 @@ void ControlPlane::kill_server() {
 
 bool ControlPlane::ready() const {
     return run({kubectl_program(), "--kubeconfig", dir_ / "admin.conf", "get", "--raw", "/readyz"},
-               {}, 10s)
+               {.deadline = 10s})
         .ok();
 }
 

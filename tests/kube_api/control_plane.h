@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "netns/process.h"
+#include "support/process.h"
 
 namespace weir::test {
 

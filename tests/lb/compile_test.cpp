@@ -57,6 +57,33 @@ TEST(Compile, AllKindsOfAddresses) {
               "192.0.2.1:80/TCP=1, 192.0.2.2:80/TCP=5");
 }
 
+std::string show_ranges(const model::Service& service, const NodeContext& node) {
+    const auto compiled = compile(service, {}, node);
+    std::string out;
+    for (const PlanRange& range : compiled.plans.front().ranges) {
+        out += fmt::format("{}{} ", range.admit ? "" : "!", range.prefix.to_string());
+    }
+    return out;
+}
+
+// LB source ranges: same family only, and a node within them may use the address as itself and by
+// way of the load balancer's address that it has.
+TEST(Compile, SourceRangesAdmitTheNodeIfTheyHoldOneOfItsAddresses) {
+    model::Service s = service("web", "10.96.0.1");
+    s.type = ServiceType::kLoadBalancer;
+    s.ingress = {{.ip = ip("192.0.2.2")}};
+    s.source_ranges = {IpPrefix::parse("10.0.0.0/8").value(), IpPrefix::parse("fd00::/8").value(),
+                       IpPrefix::parse("10.0.0.0/8").value()};
+    const NodeContext inside{.name = "n", .zone = {}, .addresses = {ip("10.9.9.9")}};
+    const NodeContext outside{.name = "n", .zone = {}, .addresses = {ip("172.16.0.1")}};
+    EXPECT_EQ(show_ranges(s, inside), "0.0.0.0/32 10.0.0.0/8 192.0.2.2/32 ");
+    EXPECT_EQ(show_ranges(s, outside), "10.0.0.0/8 ");
+    s.source_ranges = {IpPrefix::parse("0.0.0.0/1").value()};
+    EXPECT_EQ(show_ranges(s, outside), "0.0.0.0/1 !0.0.0.0/32 ");
+    s.ingress.clear();
+    EXPECT_EQ(show_ranges(s, inside), "") << "no address is restricted";
+}
+
 TEST(Compile, SourceRangesOfTheOtherFamilyRestrictNothing) {
     model::Service s = service("web", "10.96.0.1");
     s.type = ServiceType::kLoadBalancer;

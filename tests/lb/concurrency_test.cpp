@@ -37,7 +37,8 @@ struct SkeletonDeleter {
 using Skeleton = std::unique_ptr<weir_lb_lookup_bpf, SkeletonDeleter>;
 
 // Small enough that ids, indices and slots are used again all the time.
-constexpr Capacities kCapacities = {.vips = 256, .services = 256, .slots = 4096, .backends = 2048};
+constexpr Capacities kCapacities = {
+    .vips = 256, .services = 256, .slots = 4096, .backends = 2048, .ranges = 64};
 constexpr unsigned kStable = 40;   ///< Services 1...40
 constexpr unsigned kTurning = 10;  ///< of these, with a changing traffic policy
 constexpr unsigned kMoving = 10;   ///< pairs of Services 41...60 that share an address
@@ -70,6 +71,8 @@ datapath::Tables tables_of(const weir_lb_lookup_bpf& skeleton) {
             .services = table<decltype(Tables::services)>(maps.weir_services),
             .slots = table<decltype(Tables::slots)>(maps.weir_slots),
             .backends = table<decltype(Tables::backends)>(maps.weir_backends),
+            .node_ports = table<decltype(Tables::node_ports)>(maps.weir_node_ports),
+            .ranges = table<decltype(Tables::ranges)>(maps.weir_ranges),
             .socks = table<decltype(Tables::socks)>(maps.weir_socks),
             .endpoints = table<decltype(Tables::endpoints)>(maps.weir_endpoints),
             .pods = table<decltype(Tables::pods)>(maps.weir_pods),

@@ -20,6 +20,7 @@ bool overlaps(uint64_t extent, uint32_t first, uint32_t count) {
 
 Emulated::Emulated(const Capacities& capacities)
     : vip_capacity_(capacities.vips),
+      range_capacity_(capacities.ranges),
       services_(capacities.services),
       slots_(capacities.slots),
       backends_(capacities.backends) {}
@@ -36,6 +37,7 @@ void Emulated::write(const model::LbWrite& write) {
 void Emulated::grace(uint64_t moment) {
     std::erase_if(dead_extents_, [&](const auto& dead) { return dead.first <= moment; });
     std::erase_if(dead_services_, [&](const auto& dead) { return dead.first <= moment; });
+    std::erase_if(dead_restrictions_, [&](const auto& dead) { return dead.first <= moment; });
 }
 
 bool Emulated::reachable(uint32_t service) const {
@@ -62,16 +64,67 @@ void Emulated::each_visible_extent(Visit visit) const {
 void Emulated::apply(const model::VipPut& write) {
     const auto old = vips_.find(write.key);
     require(old != vips_.end() || vips_.size() < vip_capacity_, "the VIP map is full");
-    const uint32_t before = old != vips_.end() ? old->second.service : 0;
+    const weir_vip before = old != vips_.end() ? old->second : weir_vip{};
     vips_[write.key] = write.value;
-    if (before != 0) dead_services_.emplace_back(clock_, before);
+    retire(before);
 }
 
 void Emulated::apply(const model::VipErase& write) {
     const auto old = vips_.find(write.key);
     if (old == vips_.end()) return;
-    if (old->second.service != 0) dead_services_.emplace_back(clock_, old->second.service);
+    retire(old->second);
     vips_.erase(old);
+}
+
+/// Readers may hold this value of a VIP until a grace period has passed.
+void Emulated::retire(const weir_vip& vip) {
+    if (vip.service == 0) return;
+    dead_services_.emplace_back(clock_, vip.service);
+    if ((vip.flags & WEIR_VIP_SOURCE_RANGES) != 0) {
+        dead_restrictions_.emplace_back(clock_, vip.service);
+    }
+}
+
+bool Emulated::restricted(uint32_t service) const {
+    return std::ranges::any_of(vips_, [&](const auto& vip) {
+        return vip.second.service == service && (vip.second.flags & WEIR_VIP_SOURCE_RANGES) != 0;
+    });
+}
+
+void Emulated::apply(const model::RangePut& write) {
+    require(ranges_.contains(write.key) || ranges_.size() < range_capacity_,
+            "the table of source ranges is full");
+    ranges_[write.key] = write.verdict;
+}
+
+void Emulated::apply(const model::RangeErase& write) {
+    ranges_.erase(write.key);
+    const auto of_port = [&](const auto& item) { return item.second == write.key.service; };
+    const bool some_left = std::ranges::any_of(
+        ranges_, [&](const auto& item) { return item.first.service == write.key.service; });
+    require(some_left || restricted(write.key.service) ||
+                std::ranges::none_of(dead_restrictions_, of_port),
+            "the ranges of a port that readers may still take for restricted are erased");
+}
+
+/// As the kernel's longest-prefix tables do it.
+bool Emulated::admits(uint32_t service, const IpAddress& client) const {
+    uint32_t longest = 0;
+    bool admitted = false;
+    for (const auto& [key, verdict] : ranges_) {
+        if (key.service != service || key.prefixlen < longest) continue;
+        const auto own = IpAddress(key.addr).bytes();
+        const auto bits = key.prefixlen - WEIR_RANGE_SERVICE_BITS;
+        bool covers = true;
+        for (uint32_t i = 0; i < bits; ++i) {
+            const auto mask = static_cast<uint8_t>(0x80U >> i % 8);
+            covers = covers && (own[i / 8] & mask) == (client.bytes()[i / 8] & mask);
+        }
+        if (!covers) continue;
+        longest = key.prefixlen;
+        admitted = verdict == WEIR_RANGE_ADMIT;
+    }
+    return admitted;
 }
 
 void Emulated::apply(const model::ServicePut& write) {
@@ -128,7 +181,7 @@ void Emulated::apply(const model::BackendState& write) {
     backends_.at(write.id).state = static_cast<uint8_t>(write.state);
 }
 
-std::string Emulated::lookup(const weir_vip_key& key, bool near) const {
+std::string Emulated::lookup(const weir_vip_key& key, bool near, const IpAddress& client) const {
     const auto vip = vips_.find(key);
     if (vip == vips_.end()) {
         const bool known =
@@ -140,7 +193,9 @@ std::string Emulated::lookup(const weir_vip_key& key, bool near) const {
     if (value.service == 0 || value.service >= services_.size()) return "CORRUPT service";
     const weir_service& service = services_[value.service];
     if ((service.flags & WEIR_SVC_IN_USE) == 0) return "CORRUPT unused service";
-    if ((value.flags & WEIR_VIP_SOURCE_RANGES) != 0) return "RANGES";
+    if ((value.flags & WEIR_VIP_SOURCE_RANGES) != 0 && !admits(value.service, client)) {
+        return "RANGES";
+    }
     const bool external = (value.flags & WEIR_VIP_EXTERNAL) != 0;
     const uint32_t policy = external ? WEIR_SVC_EXTERNAL_LOCAL : WEIR_SVC_INTERNAL_LOCAL;
     const bool local = (service.flags & policy) != 0 && !(external && near);
@@ -175,7 +230,8 @@ model::LbImage Emulated::image() const {
     return {.vips = {vips_.begin(), vips_.end()},
             .services = services_,
             .slots = slots_,
-            .backends = backends_};
+            .backends = backends_,
+            .ranges = {ranges_.begin(), ranges_.end()}};
 }
 
 uint32_t Emulated::index_of(uint64_t id) const {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
@@ -133,7 +134,7 @@ std::string listed(const Endpoints& endpoints, Wanted wanted) {
     return out;
 }
 
-bool has(const std::vector<model::Text>& list, const model::Text& item) {
+bool has(std::span<const model::Text> list, const model::Text& item) {
     return std::ranges::find(list, item) != list.end();
 }
 
@@ -176,6 +177,24 @@ bool local_policy(const Owner& who, const Probe& probe) {
     return who.service->external_policy == TrafficPolicy::kLocal && !probe.near;
 }
 
+/// Source ranges: the client is in one, or it is this node (by a load balancer's address that the
+/// node has itself, or by none yet) and an address of the node is in one.
+bool admitted(const World& world, const Service& service, const Probe& probe) {
+    const auto in_ranges = [&](const IpAddress& address) {
+        return std::ranges::any_of(service.source_ranges,
+                                   [&](const IpPrefix& range) { return range.contains(address); });
+    };
+    const Family family = probe.address.family();
+    const bool node = std::ranges::any_of(world.node_addresses, [&](const IpAddress& address) {
+        return address.family() == family && in_ranges(address);
+    });
+    if (probe.client.is_unspecified()) return node;
+    const bool own_address = std::ranges::any_of(service.ingress, [&](const auto& ingress) {
+        return !ingress.proxy_mode && ingress.ip == probe.client;
+    });
+    return in_ranges(probe.client) || (node && own_address);
+}
+
 bool allocated(const World& world, const Probe& probe) {
     return std::ranges::any_of(world.services, [&](const auto& item) {
         const Service& service = item.second;
@@ -188,10 +207,15 @@ bool allocated(const World& world, const Probe& probe) {
 
 std::string expected(const World& world, const Probe& probe) {
     const Owner who = owner(world, probe);
+    const bool refused = who.kind == Kind::kRestricted && !admitted(world, *who.service, probe);
+    return refused ? "RANGES" : expected_open(world, probe);
+}
+
+std::string expected_open(const World& world, const Probe& probe) {
+    const Owner who = owner(world, probe);
     if (who.service == nullptr) {
         return !probe.node_port && allocated(world, probe) ? "REFUSE" : "MISS";
     }
-    if (who.kind == Kind::kRestricted) return "RANGES";
     const Endpoints endpoints = endpoints_of(world, who, probe.address.family());
     const bool any = std::ranges::any_of(endpoints, [](const auto& item) {
         const Endpoint& e = *item.second.endpoint;

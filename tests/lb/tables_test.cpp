@@ -40,7 +40,9 @@ struct TablesTest : testing::Test {
         tables = std::make_unique<Tables>(capacities);
         kernel = std::make_unique<test::Emulated>(capacities);
     }
-    void SetUp() override { start({.vips = 16, .services = 8, .slots = 64, .backends = 32}); }
+    void SetUp() override {
+        start({.vips = 16, .services = 8, .slots = 64, .backends = 32, .ranges = 8});
+    }
 
     size_t write(const model::LbTransaction& transaction) {
         for (const auto& one : transaction.writes)
@@ -74,6 +76,120 @@ struct TablesTest : testing::Test {
     std::unique_ptr<test::Emulated> kernel;
     model::GraceToken token = 0;
 };
+
+/// The same with load-balancer address 192.0.2.`vip`, restricted to these ranges if there are any.
+ServicePortPlan restricted(const std::string& name, uint8_t vip,
+                           const std::vector<std::string>& ranges) {
+    ServicePortPlan out = plan(name, vip, {1});
+    const uint32_t flags = WEIR_VIP_EXTERNAL | (ranges.empty() ? 0U : WEIR_VIP_SOURCE_RANGES);
+    out.vips.push_back(
+        {.key = service_key(IpAddress::v4(0xc0000200U + vip), 80, Protocol::kTcp), .flags = flags});
+    std::ranges::sort(out.vips, key_less, &PlanVip::key);
+    for (const auto& range : ranges) {
+        const bool refuse = range.starts_with('!');
+        out.ranges.push_back({.prefix = IpPrefix::parse(refuse ? range.substr(1) : range).value(),
+                              .admit = !refuse});
+    }
+    std::ranges::sort(out.ranges);
+    return out;
+}
+
+struct RangesTest : TablesTest {
+    bool admits(uint8_t vip, const char* client) const {
+        const auto key = service_key(IpAddress::v4(0xc0000200U + vip), 80, Protocol::kTcp);
+        const std::string answer = kernel->lookup(key, false, ip(client));
+        EXPECT_TRUE(answer == "RANGES" || answer.starts_with("LB ")) << answer;
+        return answer != "RANGES";
+    }
+    uint32_t used() const { return tables->usage().back().used; }
+};
+
+TEST_F(RangesTest, OnlyThePortsOwnRangesAdmit) {
+    upsert({restricted("web", 1, {"10.0.0.0/8"}), restricted("api", 2, {"198.51.100.0/24"})});
+    EXPECT_TRUE(admits(1, "10.1.2.3"));
+    EXPECT_FALSE(admits(1, "198.51.100.1"));
+    EXPECT_TRUE(admits(2, "198.51.100.1"));
+    EXPECT_EQ(upsert({restricted("web", 1, {"10.0.0.0/8"})}), 0U) << "nothing changed";
+    // One range for another: two writes, whatever else the port has.
+    EXPECT_EQ(upsert({restricted("web", 1, {"172.16.0.0/12"})}), 2U);
+    EXPECT_FALSE(admits(1, "10.1.2.3"));
+    EXPECT_TRUE(admits(1, "172.16.0.1"));
+}
+
+TEST_F(RangesTest, TheRangesOfAPortThatIsOpenedGoAfterAGracePeriod) {
+    upsert({restricted("web", 1, {"10.0.0.0/8"})});
+    upsert({restricted("web", 1, {})});
+    EXPECT_TRUE(admits(1, "198.51.100.1"));
+    EXPECT_EQ(kernel->ranges(), 1U);
+    const auto first = token;
+    // Closed and opened again meanwhile: the earlier grace period is not this one's.
+    upsert({restricted("web", 1, {"10.0.0.0/8"})});
+    EXPECT_FALSE(admits(1, "198.51.100.1"));
+    upsert({restricted("web", 1, {})});
+    const uint64_t moment = kernel->now();
+    write(tables->grace_elapsed(first));
+    EXPECT_EQ(kernel->ranges(), 1U);
+    kernel->grace(moment);
+    write(tables->grace_elapsed(token));
+    EXPECT_EQ(kernel->ranges(), 0U);
+    EXPECT_EQ(used(), 0U);
+}
+
+TEST_F(RangesTest, AFullTableAdmitsNobodyWhoShouldNotBe) {
+    start({.vips = 16, .services = 8, .slots = 64, .backends = 32, .ranges = 4});
+    upsert({restricted("web", 1, {"10.0.0.0/8", "172.16.0.0/12"}), restricted("open", 2, {})});
+    EXPECT_TRUE(problems().empty());
+    // Three fit: one element stays free. Both ports want more.
+    upsert({restricted("open", 2, {"10.0.0.0/8", "198.51.100.0/24"}),
+            restricted("web", 1, {"10.0.0.0/8", "192.168.0.0/16", "198.18.0.0/15"})});
+    EXPECT_FALSE(admits(2, "10.1.2.3")) << "it was open, and is to be restricted";
+    EXPECT_FALSE(admits(2, "203.0.113.1"));
+    EXPECT_TRUE(admits(1, "10.1.2.3")) << "admitted before and after";
+    EXPECT_FALSE(admits(1, "172.16.0.1")) << "no longer";
+    EXPECT_FALSE(admits(1, "192.168.0.1")) << "no room";
+    EXPECT_THAT(problems(),
+                testing::UnorderedElementsAre(
+                    testing::HasSubstr("shop/open:/TCP/IPv4 its load-balancer addresses admit"),
+                    testing::HasSubstr("the table of source ranges is full")));
+    // What web gave up makes room, for the one who comes first.
+    grace();
+    grace();
+    EXPECT_EQ(problems().size(), 1U);
+    remove("web");
+    grace();
+    EXPECT_TRUE(problems().empty());
+    EXPECT_TRUE(admits(2, "198.51.100.1"));
+    EXPECT_FALSE(admits(2, "203.0.113.1"));
+}
+
+TEST_F(RangesTest, AnExceptionWithoutRoomTakesItsRangeWithIt) {
+    start({.vips = 16, .services = 8, .slots = 64, .backends = 32, .ranges = 2});
+    upsert({restricted("web", 1, {"0.0.0.0/1"})});
+    EXPECT_TRUE(admits(1, "0.0.0.0"));
+    upsert({restricted("web", 1, {"0.0.0.0/1", "!0.0.0.0/32"})});
+    EXPECT_FALSE(admits(1, "0.0.0.0")) << "the host does not belong to it";
+    EXPECT_EQ(problems().size(), 1U);
+}
+
+TEST_F(RangesTest, WhatAnEarlierAgentLeftIsKeptOrMended) {
+    upsert({restricted("web", 1, {"10.0.0.0/8", "172.16.0.0/12"}),
+            restricted("api", 2, {"10.0.0.0/8"})});
+    auto image = kernel->image();
+    // An index of nobody, and a key that is no range's.
+    kernel->write(
+        model::RangePut{range_key(7, IpPrefix::parse("0.0.0.0/0").value()), WEIR_RANGE_ADMIT});
+    kernel->write(model::RangePut{{.prefixlen = 8, .service = 1, .addr = {}}, WEIR_RANGE_ADMIT});
+    image = kernel->image();
+    tables = std::make_unique<Tables>(
+        Capacities{.vips = 16, .services = 8, .slots = 64, .backends = 32, .ranges = 8});
+    tables->adopt(image);
+    EXPECT_EQ(upsert({restricted("web", 1, {"10.0.0.0/8", "198.51.100.0/24"})}), 4U)
+        << "two repaired, one new, one gone";
+    EXPECT_TRUE(admits(1, "10.1.2.3"));
+    write(tables->finish_adoption());
+    grace();
+    EXPECT_EQ(kernel->ranges(), 2U) << "api is gone, and its ranges";
+}
 
 TEST_F(TablesTest, AnUnchangedPortWritesNothing) {
     EXPECT_GT(upsert({plan("web", 1, {1, 2})}), 0U);
@@ -146,7 +262,7 @@ TEST_F(TablesTest, AnIndexIsGivenAwayAgainAfterItsGracePeriodWithAnotherGenerati
 }
 
 TEST_F(TablesTest, AFullTableOfServicesRefusesTheOneThatIsTooMuch) {
-    start({.vips = 16, .services = 3, .slots = 64, .backends = 32});
+    start({.vips = 16, .services = 3, .slots = 64, .backends = 32, .ranges = 8});
     upsert({plan("a", 1, {1}), plan("b", 2, {2}), plan("c", 3, {3})});
     EXPECT_EQ(ask(2), "LB 10.1.0.2:8080");
     EXPECT_EQ(ask(3), "MISS");
@@ -161,7 +277,7 @@ TEST_F(TablesTest, AFullTableOfServicesRefusesTheOneThatIsTooMuch) {
 }
 
 TEST_F(TablesTest, AFullTableOfVipsCountsWhatComesAndWhatGoes) {
-    start({.vips = 4, .services = 8, .slots = 64, .backends = 32});
+    start({.vips = 4, .services = 8, .slots = 64, .backends = 32, .ranges = 8});
     upsert({plan("a", 1, {1}), plan("b", 2, {2})});
     auto bigger = plan("b", 2, {3});
     bigger.vips.push_back(
@@ -172,7 +288,7 @@ TEST_F(TablesTest, AFullTableOfVipsCountsWhatComesAndWhatGoes) {
     EXPECT_THAT(problems(),
                 testing::ElementsAre("shop/b:/TCP/IPv4 not programmed, its former state stays in "
                                      "force: the table of Service addresses is full: 4 of 4, 1 "
-                                     "needed; tried again when room is made"));
+                                     "needed (see --max-services); tried again when room is made"));
     auto moved = plan("a", 1, {1});
     moved.vips[1].key.port = htons(81);
     upsert({moved});
@@ -183,7 +299,7 @@ TEST_F(TablesTest, AFullTableOfVipsCountsWhatComesAndWhatGoes) {
 }
 
 TEST_F(TablesTest, FullSlotsAndBackendsLeaveTheOldStateAndNothingBehind) {
-    start({.vips = 16, .services = 8, .slots = 8, .backends = 6});
+    start({.vips = 16, .services = 8, .slots = 8, .backends = 6, .ranges = 8});
     upsert({plan("a", 1, {1, 2})});
     upsert({plan("b", 2, {3, 4, 5, 6})});
     EXPECT_THAT(problems(), testing::ElementsAre(testing::HasSubstr(
@@ -201,7 +317,7 @@ TEST_F(TablesTest, FullSlotsAndBackendsLeaveTheOldStateAndNothingBehind) {
 }
 
 TEST_F(TablesTest, ARefusedPortThatIsRemovedIsForgotten) {
-    start({.vips = 16, .services = 2, .slots = 64, .backends = 32});
+    start({.vips = 16, .services = 2, .slots = 64, .backends = 32, .ranges = 8});
     upsert({plan("a", 1, {1}), plan("b", 2, {2})});
     remove("b");
     EXPECT_TRUE(problems().empty());
@@ -253,7 +369,7 @@ TEST_F(TablesTest, ADrainingBackendIsFreedOnlyWhenNobodyOwnsItsAddress) {
 TEST_F(TablesTest, AStaleVipOfAnotherLifeGoesLast) {
     upsert({plan("a", 1, {1}), plan("b", 2, {2})});
     auto next = std::make_unique<Tables>(
-        Capacities{.vips = 16, .services = 8, .slots = 64, .backends = 32});
+        Capacities{.vips = 16, .services = 8, .slots = 64, .backends = 32, .ranges = 8});
     next->adopt(kernel->image());
     tables = std::move(next);
     EXPECT_EQ(upsert({plan("a", 1, {1})}), 0U);

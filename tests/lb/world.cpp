@@ -2,6 +2,7 @@
 #include "lb/world.h"
 
 #include <algorithm>
+#include <span>
 
 #include <rapidcheck.h>
 
@@ -27,6 +28,12 @@ constexpr const char* kCluster6[] = {"fd96::1", "fd96::2"};
 constexpr const char* kExternal[] = {"192.0.2.1", "192.0.2.2", "2001:db8::1"};
 constexpr const char* kEndpoints4[] = {"10.1.0.1", "10.1.0.2", "10.1.0.3", "10.1.0.4"};
 constexpr const char* kEndpoints6[] = {"fd01::1", "fd01::2"};
+constexpr const char* kRanges[] = {"10.0.0.0/8",    "10.1.0.0/16", "172.16.0.0/12",
+                                   "0.0.0.0/1",     "128.0.0.0/1", "198.51.100.0/24",
+                                   "2001:db8::/32", "fd00::/16",   "::/0"};
+constexpr const char* kClients4[] = {"10.1.0.9",  "10.2.0.9",    "172.16.0.1",
+                                     "192.0.2.1", "203.0.113.9", "0.0.0.0"};
+constexpr const char* kClients6[] = {"2001:db8::1", "2001:db8::9", "fd00::9", "::"};
 constexpr const char* kCreated[] = {"", "2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z"};
 constexpr uint16_t kPorts[] = {80, 81};
 constexpr uint16_t kNodePorts[] = {30080, 30081};
@@ -56,7 +63,8 @@ model::Service random_service(const std::string& name) {
     if (one_in(3)) s.cluster_ips.push_back(ip(pick(kCluster6)));
     if (one_in(3)) s.external_ips.push_back(ip(pick(kExternal)));
     if (one_in(3)) s.ingress.push_back({.ip = ip(pick(kExternal)), .proxy_mode = one_in(4)});
-    if (one_in(6)) s.source_ranges = {IpPrefix::parse("10.0.0.0/8").value()};
+    while (one_in(3))
+        s.source_ranges.push_back(IpPrefix::parse(pick(kRanges)).value());
     for (const char* port : {"a", "b"}) {
         if (!one_in(4)) s.ports.push_back(random_port(port));
     }
@@ -111,8 +119,20 @@ std::vector<model::EndpointSlice> random_slices(const std::string& service) {
     return out;
 }
 
+/// Nothing but who is admitted.
+bool edit_ranges(World& world, const std::string& name) {
+    const auto service = world.services.find(name);
+    if (service == world.services.end()) return false;
+    auto& ranges = service->second.source_ranges;
+    if (!ranges.empty() && one_in(2))
+        ranges.erase(ranges.begin() + below(static_cast<int>(ranges.size())));
+    if (one_in(2)) ranges.push_back(IpPrefix::parse(pick(kRanges)).value());
+    return true;
+}
+
 /// One Service or its endpoints, or both at once; sometimes it goes.
 void edit_one(World& world, const std::string& name) {
+    if (one_in(4) && edit_ranges(world, name)) return;
     const int what = below(8);
     if (what == 0) {
         world.services.erase(name);
@@ -142,7 +162,13 @@ std::vector<Question> questions() {
     };
     std::ranges::for_each(kCluster4, add_address);
     std::ranges::for_each(kCluster6, add_address);
-    std::ranges::for_each(kExternal, add_address);
+    for (const char* address : kExternal) {
+        for (const char* client : ip(address).is_v4() ? std::span<const char* const>(kClients4)
+                                                      : std::span<const char* const>(kClients6)) {
+            for (const uint16_t port : kPorts)
+                add({.address = ip(address), .port = port, .client = ip(client)});
+        }
+    }
     for (const uint16_t port : kNodePorts) {
         add({.node_port = true, .address = IpAddress::v4(0), .port = port});
         add({.node_port = true, .address = IpAddress(), .port = port});

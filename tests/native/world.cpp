@@ -90,6 +90,13 @@ void put_service(uint32_t index, uint8_t proto, Kind kind, bool v6) {
         kind == kRanges ? WEIR_VIP_EXTERNAL | WEIR_VIP_SOURCE_RANGES : WEIR_VIP_CLUSTER_IP;
     put_vip(v6 ? kAddresses6[4 + kind] : kAddresses4[4 + kind], 80, proto, WEIR_VIP_SERVICE, index,
             flags);
+    if (kind == kRanges) {  // one pod is admitted, and the host is not
+        const weir_addr pod = address(v6 ? kAddresses6[0] : kAddresses4[0]);
+        put("weir_ranges",
+            weir_range_key{
+                .prefixlen = WEIR_RANGE_SERVICE_BITS + 128, .service = index, .addr = pod},
+            uint32_t{WEIR_RANGE_ADMIT});
+    }
     if (kind == kThree) {
         put_vip(v6 ? "::" : "0.0.0.0", 30080, proto, WEIR_VIP_NODEPORT, index, WEIR_VIP_EXTERNAL);
     }

@@ -7,7 +7,8 @@
 #include "common/fd.h"
 #include "kube_api/control_plane.h"
 #include "netns/node.h"
-#include "netns/sockets.h"
+#include "support/child.h"
+#include "support/exercises.h"
 
 namespace weir::test {
 namespace {
@@ -60,8 +61,8 @@ class ClusterTest : public testing::Test {
         plane_.emplace(ControlPlane::Net::kCallers);
         plane_->apply(kObjects);
         plane_->apply(documented_role());
-        plane_->kubectl({"create", "clusterrolebinding", "agent", "--clusterrole=weir-agent",
-                         "--user=agent"});
+        plane_->kubectl(
+            {"create", "clusterrolebinding", "agent", "--clusterrole=weir-agent", "--user=agent"});
         flags_ = {"--source=kubernetes", "--kubeconfig=" + plane_->kubeconfig("agent").string()};
     }
     void TearDown() override {
@@ -69,7 +70,7 @@ class ClusterTest : public testing::Test {
         node_.reset();
     }
     std::string web() const {
-        return run_in(node_->host(), [] { return http_get("10.96.0.80", 80); });
+        return in_child(node_->host(), [] { return http_get("10.96.0.80", 80); });
     }
     bool web_answers() const {
         return eventually([this] { return web().starts_with("outside to "); }, 20s);
@@ -113,12 +114,12 @@ endpoints: [{addresses: [192.0.2.2]}]
 ports: [{name: http, port: 8080, protocol: TCP}]
 )");
     EXPECT_TRUE(eventually([this] {
-        return run_in(node_->host(), [] { return http_get("10.96.0.81", 80); })
+        return in_child(node_->host(), [] { return http_get("10.96.0.81", 80); })
             .starts_with("outside to ");
     }));
     plane_->kubectl({"-n", "shop", "delete", "service", "more"});
     EXPECT_TRUE(eventually([this] {
-        return !run_in(node_->host(), [] {
+        return !in_child(node_->host(), [] {
                     return http_get("10.96.0.81", 80);
                 }).starts_with("outside to ");
     }));

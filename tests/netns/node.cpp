@@ -15,6 +15,7 @@
 #include <gtest/gtest.h>
 
 #include "common/fd.h"
+#include "support/exercises.h"
 
 namespace weir::test {
 namespace {
@@ -22,18 +23,9 @@ namespace {
 namespace fs = std::filesystem;
 namespace json = boost::json;
 
-void must(const std::vector<std::string>& argv) {
-    const auto outcome = run(argv);
-    if (!outcome.ok()) {
-        std::string line;
-        for (const auto& word : argv)
-            line += word + " ";
-        throw std::runtime_error(line + "failed: " + outcome.describe());
-    }
-}
-
 void shell(const std::string& script) {
-    must({"sh", "-ec", script});
+    const auto outcome = run({"sh", "-ec", script});
+    if (!outcome.ok()) throw std::runtime_error(script + " failed: " + outcome.describe());
 }
 
 /// The cgroup2 mount of this machine, also beside v1 controllers.
@@ -51,13 +43,6 @@ std::string cgroup2_mount() {
 
 std::string slurp(const fs::path& path) {
     return read_file(path).value_or(std::string());
-}
-
-/// The process that `weir run` started for the pod: it wrote its own pid.
-pid_t command_pid(const fs::path& file) {
-    pid_t pid = 0;
-    std::ifstream(file) >> pid;
-    return pid;
 }
 
 std::string cgroup_of(pid_t pid, const std::string& mount) {
@@ -80,7 +65,7 @@ Node::~Node() {
     for (auto& pod : pods_)
         pod.process.send(SIGTERM);
     for (auto& pod : pods_)
-        pod.process.wait(std::chrono::seconds(5));
+        pod.process.wait_for(std::chrono::seconds(5));
     pods_.clear();
     outside_server_.reset();
     if (agent_) stop_agent(SIGTERM);
@@ -135,12 +120,13 @@ void Node::join_outside() {
         "ip -n outside link set lo up; ip -n outside addr add 192.0.2.2/24 dev eth0; "
         "ip -n outside addr add 2001:db8::2/64 dev eth0 nodad; ip -n outside link set eth0 up; "
         "ip route add default via 192.0.2.2; ip -6 route add default via 2001:db8::2");
-    outside_server_ = Process::start({WEIR_SHOP, "serve", "--name", "outside", "--port", "8080"},
-                                     dir_ / "log/outside", outside());
+    outside_server_.emplace(
+        std::vector<std::string>{WEIR_SHOP, "serve", "--name", "outside", "--port", "8080"},
+        Process::Options{outside(), dir_ / "log/outside"});
 }
 
-std::vector<std::string> Node::agent_argv(const std::vector<std::string>& more) const {
-    std::vector<std::string> argv = {WEIR_AGENT,
+std::vector<std::string> Node::agent_argv(const std::vector<std::string>& more, Build build) const {
+    std::vector<std::string> argv = {build == Build::kThis ? WEIR_AGENT : WEIR_AGENT_NEXT,
                                      "--source=file:" + (dir_ / "objects").string(),
                                      "--node-name=node-1",
                                      "--run-dir=" + (dir_ / "run").string(),
@@ -156,12 +142,11 @@ std::vector<std::string> Node::agent_argv(const std::vector<std::string>& more) 
     return argv;
 }
 
-void Node::launch_agent(const std::vector<std::string>& more_flags) {
-    agent_ = Process::start(agent_argv(more_flags), dir_ / "log/agent", {"", cgroup_ + "/host"});
+void Node::launch_agent(const std::vector<std::string>& more_flags, Build build) {
+    agent_.emplace(agent_argv(more_flags, build), Process::Options{host(), dir_ / "log/agent"});
 }
 
-bool Node::start_agent(const std::vector<std::string>& more_flags) {
-    launch_agent(more_flags);
+bool Node::wait_ready() {
     const bool ready = eventually(
         [&] {
             return !agent_->running() || weir({"status", "--wait", "--wait-duration=10s"}).ok();
@@ -172,10 +157,15 @@ bool Node::start_agent(const std::vector<std::string>& more_flags) {
     return false;
 }
 
+bool Node::start_agent(const std::vector<std::string>& more_flags, Build build) {
+    launch_agent(more_flags, build);
+    return wait_ready();
+}
+
 void Node::stop_agent(int signal) {
     if (!agent_) return;
     agent_->send(signal);
-    if (!agent_->wait(std::chrono::seconds(10))) {
+    if (!agent_->wait_for(std::chrono::seconds(10))) {
         ADD_FAILURE() << "the agent does not stop within 10 s of signal " << signal;
     }
     agent_.reset();
@@ -204,14 +194,13 @@ Node::Pod& Node::run_pod(const std::string& name, const std::vector<std::string>
         argv.emplace_back(word);
     argv.push_back(pid_file);
     argv.insert(argv.end(), command.begin(), command.end());
-    pods_.push_back(
-        {name, "", "", {}, Process::start(argv, dir_ / "log" / name, {"", cgroup_ + "/host"})});
+    pods_.push_back({name, "", "", {}, Process(argv, {host(), dir_ / "log" / name})});
     auto& pod = pods_.back();
     const auto manifest = dir_ / "run/pods.d" / ("shop_" + name + ".json");
     const bool up = eventually([&] {
         std::error_code error;
         const auto parsed = json::parse(slurp(manifest), error);
-        if (error || command_pid(pid_file) == 0) return !pod.process.running();
+        if (error || command_pid(name) == 0) return !pod.process.running();
         const auto* status = parsed.as_object().if_contains("status");
         const auto* ips = status != nullptr ? status->as_object().if_contains("podIPs") : nullptr;
         const auto* conditions =
@@ -226,7 +215,7 @@ Node::Pod& Node::run_pod(const std::string& name, const std::vector<std::string>
         }
         return false;
     });
-    const pid_t pid = command_pid(pid_file);
+    const pid_t pid = command_pid(name);
     pod.place = {"/proc/" + std::to_string(pid) + "/ns/net", cgroup_of(pid, cgroup2_mount())};
     if (!up || !pod.process.running() || pid == 0) {
         ADD_FAILURE() << "pod " << name << " did not start: " << slurp(dir_ / "log" / name);
@@ -245,9 +234,16 @@ Node::Pod& Node::run_client(const std::string& name) {
     return run_pod(name, {"app=" + name}, {"sleep", "infinity"});
 }
 
+// The command wrote its own pid.
+pid_t Node::command_pid(const std::string& pod) const {
+    pid_t pid = 0;
+    std::ifstream(dir_ / ("pid-" + pod)) >> pid;
+    return pid;
+}
+
 void Node::stop_pod(Pod& pod, int signal) {
     pod.process.send(signal);
-    if (!pod.process.wait(std::chrono::seconds(10))) {
+    if (!pod.process.wait_for(std::chrono::seconds(10))) {
         ADD_FAILURE() << "pod " << pod.name << " does not end";
     }
 }
@@ -264,8 +260,38 @@ std::string Node::weir_ok(std::vector<std::string> arguments) const {
     return outcome.out;
 }
 
+json::value Node::weir_json(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.end(), {"-o", "json"});
+    const auto outcome = weir(std::move(arguments));
+    std::error_code error;
+    auto value = json::parse(outcome.out, error);
+    EXPECT_FALSE(error) << outcome.describe();
+    return value;
+}
+
+double Node::metric(const std::string& sample) const {
+    const auto text = in_child(host(), [] { return http_get("127.0.0.1", 9470, "/metrics"); });
+    const auto at = ("\n" + text).find("\n" + sample + " ");
+    return at == std::string::npos ? -1 : std::stod(text.substr(at + sample.size() + 1));
+}
+
+std::string Node::problems() const {
+    std::string lines;
+    const auto status = weir_json({"status"});
+    for (const auto& source : status.at("sources").as_array()) {
+        for (const auto& problem : source.at("problems").as_array()) {
+            lines += fmt::format(
+                "{}:{}: {}: {}: {}\n",
+                fs::path(problem.at("file").as_string().c_str()).filename().string(),
+                problem.at("line").to_number<int>(), problem.at("object").as_string().c_str(),
+                problem.at("field").as_string().c_str(), problem.at("message").as_string().c_str());
+        }
+    }
+    return lines;
+}
+
 uint64_t Node::drops(const std::string& reason) const {
-    const auto parsed = json::parse(weir_ok({"drops", "-o", "json"}));
+    const auto parsed = weir_json({"drops"});
     uint64_t sum = 0;
     for (const auto& row : parsed.as_array()) {
         if (row.at("reason").as_string() == reason) sum += row.at("packets").to_number<uint64_t>();
@@ -292,6 +318,46 @@ spec:
   - {{name: echo, port: 80, targetPort: 8080, protocol: UDP}}
 {3})",
                        name, v4, v6, more);
+}
+
+std::string Node::node_port_yaml(const std::string& name, const std::string& v4,
+                                 const std::string& v6, uint16_t node_port) {
+    return fmt::format(R"(apiVersion: v1
+kind: Service
+metadata: {{name: {0}, namespace: shop}}
+spec:
+  type: NodePort
+  clusterIPs: ["{1}", "{2}"]
+  ipFamilies: [IPv4, IPv6]
+  selector: {{app: {0}}}
+  ports:
+  - {{name: http, port: 80, targetPort: 8080, nodePort: {3}}}
+  - {{name: echo, port: 80, targetPort: 8080, nodePort: {3}, protocol: UDP}}
+)",
+                       name, v4, v6, node_port);
+}
+
+std::string Node::slice_yaml(const std::string& name, const std::string& service,
+                             const std::vector<std::string>& addresses) {
+    std::string endpoints;
+    for (const auto& address : addresses) {
+        endpoints +=
+            fmt::format("- {{addresses: [\"{}\"], conditions: {{ready: true}}}}\n", address);
+    }
+    const bool v6 = !addresses.empty() && addresses[0].find(':') != std::string::npos;
+    return fmt::format(R"(apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: {}
+  namespace: shop
+  labels: {{kubernetes.io/service-name: {}}}
+addressType: {}
+ports:
+- {{name: http, port: 8080, protocol: TCP}}
+- {{name: echo, port: 8080, protocol: UDP}}
+endpoints:
+{})",
+                       name, service, v6 ? "IPv6" : "IPv4", endpoints);
 }
 
 }  // namespace weir::test

@@ -10,9 +10,27 @@
 #include <string_view>
 #include <vector>
 
-#include "netns/process.h"
+#include <boost/json/value.hpp>
+
+#include "common/fd.h"
+#include "support/process.h"
 
 namespace weir::test {
+
+/// Addresses of a Node's world by family, 4 or 6.
+inline std::string node_ip(int family) {
+    return family == 4 ? "192.0.2.1" : "2001:db8::1";
+}
+inline std::string outside_ip(int family) {
+    return family == 4 ? "192.0.2.2" : "2001:db8::2";
+}
+/// "1.2.3.4:80", "[::1]:80"
+inline std::string joined(const std::string& address, int port) {
+    const std::string host = address.find(':') == std::string::npos ? address : "[" + address + "]";
+    return host + ":" + std::to_string(port);
+}
+
+enum class Build : uint8_t { kThis, kNext };
 
 struct NodeOptions {
     std::string socket_hooks = "all";
@@ -43,11 +61,15 @@ class Node {
     };
 
     /// Starts the agent and waits until it is ready; false (and the log printed) if it is not.
-    bool start_agent(const std::vector<std::string>& more_flags = {});
-    /// Starts the agent without waiting for anything.
-    void launch_agent(const std::vector<std::string>& more_flags = {});
+    bool start_agent(const std::vector<std::string>& more_flags = {}, Build build = Build::kThis);
+    /// The same without waiting.
+    void launch_agent(const std::vector<std::string>& more_flags = {}, Build build = Build::kThis);
+    bool wait_ready();
     void stop_agent(int signal);
+    /// 0: there is none.
+    [[nodiscard]] pid_t agent_pid() const { return agent_ ? agent_->pid() : 0; }
     [[nodiscard]] bool agent_running() { return agent_ && agent_->running(); }
+    [[nodiscard]] Process& agent() { return *agent_; }
 
     /// Writes objects/<file>, replacing it whole.
     void apply(const std::string& file, std::string_view yaml) const;
@@ -61,6 +83,8 @@ class Node {
                     const std::vector<std::string>& more = {});
     /// A pod that only waits: a place for clients.
     Pod& run_client(const std::string& name);
+    /// The process that `weir run` started for the pod; 0 before that.
+    [[nodiscard]] pid_t command_pid(const std::string& pod) const;
     /// SIGTERM to the pod; waits for its end.
     void stop_pod(Pod& pod, int signal = 15);
 
@@ -71,6 +95,13 @@ class Node {
     Outcome weir(std::vector<std::string> arguments) const;
     /// Its standard output; fails the test if the status is not 0.
     std::string weir_ok(std::vector<std::string> arguments) const;
+    /// `weir ARGUMENTS… -o json`, parsed.
+    [[nodiscard]] boost::json::value weir_json(std::vector<std::string> arguments) const;
+    /// A sample of the metrics endpoint, e.g. `weir_pods` or `weir_table_entries{table="…"}`; -1 if
+    /// there is none.
+    [[nodiscard]] double metric(const std::string& sample) const;
+    /// What `weir status` says of documents, one problem a line.
+    [[nodiscard]] std::string problems() const;
     /// Dropped packets by reason label, from `weir drops -o json`.
     [[nodiscard]] uint64_t drops(const std::string& reason) const;
 
@@ -82,10 +113,18 @@ class Node {
     static std::string service_yaml(const std::string& name, const std::string& v4,
                                     const std::string& v6, const std::string& more = "");
 
+    /// The same with ports 80 and NodePort `node_port` of the TCP and UDP.
+    static std::string node_port_yaml(const std::string& name, const std::string& v4,
+                                      const std::string& v6, uint16_t node_port = 30080);
+    /// An EndpointSlice of Service shop/SERVICE with these addresses (all of one family), port 8080
+    /// for "http" and "echo".
+    static std::string slice_yaml(const std::string& name, const std::string& service,
+                                  const std::vector<std::string>& addresses);
+
   private:
     void enter_host();
     void join_outside();
-    std::vector<std::string> agent_argv(const std::vector<std::string>& more) const;
+    std::vector<std::string> agent_argv(const std::vector<std::string>& more, Build build) const;
 
     NodeOptions options_;
     std::filesystem::path dir_;

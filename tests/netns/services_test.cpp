@@ -8,8 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "netns/node.h"
-#include "netns/sockets.h"
+#include "netns/services_fixture.h"
 
 namespace weir::test {
 namespace {
@@ -18,53 +17,6 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 using testing::UnorderedElementsAre;
-
-constexpr const char* kVip4 = "10.96.0.10";
-constexpr const char* kVip6 = "fd00:10:96::10";
-const std::string& vip(int family) {
-    static const std::string four = kVip4;
-    static const std::string six = kVip6;
-    return family == 4 ? four : six;
-}
-std::string node_ip(int family) {
-    return family == 4 ? "192.0.2.1" : "2001:db8::1";
-}
-std::string outside_ip(int family) {
-    return family == 4 ? "192.0.2.2" : "2001:db8::2";
-}
-std::string joined(const std::string& address, int port) {
-    return address.find(':') == std::string::npos ? address + ":" + std::to_string(port)
-                                                  : "[" + address + "]:" + std::to_string(port);
-}
-
-class Services : public testing::TestWithParam<const char*> {
-  protected:
-    Services() : node_({.socket_hooks = GetParam()}) {}
-
-    void SetUp() override { ASSERT_TRUE(node_.start_agent()); }
-
-    std::string http(const Place& place, const std::string& address, uint16_t port = 80) {
-        return run_in(place, [&] { return http_get(address, port); });
-    }
-    /// Which servers answer 40 requests; every answer must come from a client that looks like
-    /// `seen`.
-    std::set<std::string> servers(const Place& place, const std::string& address, uint16_t port,
-                                  const std::string& seen) {
-        std::set<std::string> names;
-        for (int i = 0; i < 40; ++i) {
-            const auto body = http(place, address, port);
-            EXPECT_THAT(body, HasSubstr(" to " + seen)) << "from " << address << ":" << port;
-            names.insert(body.substr(0, body.find(' ')));
-        }
-        return names;
-    }
-    /// Services take effect at once, but not in the same instant as the file is written.
-    bool answers(const Place& place, const std::string& address, uint16_t port = 80) {
-        return eventually([&] { return !http(place, address, port).starts_with("error"); });
-    }
-
-    Node node_;
-};
 
 INSTANTIATE_TEST_SUITE_P(SocketHooks, Services, testing::Values("all", "host", "off"),
                          [](const auto& mode) { return std::string(mode.param); });
@@ -93,8 +45,8 @@ TEST_P(Services, UdpAnswersComeFromTheVip) {
         ASSERT_TRUE(answers(client.place, vip(family)));
         const auto expected = joined(vip(family), 80) + " web-1";
         for (const auto& place : {client.place, node_.host()}) {
-            EXPECT_EQ(run_in(place, [&] { return udp_ask(vip(family), 80); }), expected);
-            EXPECT_EQ(run_in(place, [&] { return udp_connected(vip(family), 80); }), expected);
+            EXPECT_EQ(in_child(place, [&] { return udp_ask(vip(family), 80); }), expected);
+            EXPECT_EQ(in_child(place, [&] { return udp_connected(vip(family), 80); }), expected);
         }
     }
 }
@@ -107,10 +59,11 @@ TEST_P(Services, DatagramsLargerThanTheMtuAreFragmentedBothWays) {
         SCOPED_TRACE(family);
         ASSERT_TRUE(answers(client.place, vip(family)));
         for (const size_t size : {2000U, 8000U}) {
-            EXPECT_EQ(run_in(client.place, [&] { return udp_ask(vip(family), 80, size); }),
+            EXPECT_EQ(in_child(client.place, [&] { return udp_ask(vip(family), 80, size); }),
                       joined(vip(family), 80) + " web-1");
-            EXPECT_EQ(run_in(client.place, [&] { return udp_ask(server.ip(family), 8080, size); }),
-                      joined(server.ip(family), 8080) + " web-1");
+            EXPECT_EQ(
+                in_child(client.place, [&] { return udp_ask(server.ip(family), 8080, size); }),
+                joined(server.ip(family), 8080) + " web-1");
         }
     }
 }
@@ -122,27 +75,17 @@ TEST_P(Services, PeerNameIsTheVip) {
     for (const int family : {4, 6}) {
         SCOPED_TRACE(family);
         ASSERT_TRUE(answers(client.place, vip(family)));
-        EXPECT_THAT(run_in(client.place, [&] { return tcp_connect(vip(family), 80); }),
+        EXPECT_THAT(in_child(client.place, [&] { return tcp_connect({vip(family), 80}); }),
                     StartsWith("ok " + joined(vip(family), 80)));
     }
     // A v4-mapped destination of an IPv6 socket is the IPv4 Service.
-    EXPECT_THAT(run_in(client.place, [&] { return tcp_connect("::ffff:10.96.0.10", 80); }),
-                StartsWith("ok 10.96.0.10:80"));
+    EXPECT_THAT(in_child(client.place,
+                         [&] { return tcp_connect(SocketAddress::mapped("10.96.0.10", 80)); }),
+                StartsWith("ok [::ffff:10.96.0.10]:80"));
 }
 
 TEST_P(Services, NodePortFromOutsidePodsAndHost) {
-    node_.apply("web.yaml", R"(apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec:
-  type: NodePort
-  clusterIPs: ["10.96.0.10", "fd00:10:96::10"]
-  ipFamilies: [IPv4, IPv6]
-  selector: {app: web}
-  ports:
-  - {name: http, port: 80, targetPort: 8080, nodePort: 30080}
-  - {name: echo, port: 80, targetPort: 8080, nodePort: 30080, protocol: UDP}
-)");
+    node_.apply("web.yaml", Node::node_port_yaml("web", kVip4, kVip6));
     node_.run_server("web-1", "web");
     node_.run_server("web-2", "web");
     auto& client = node_.run_client("client");
@@ -156,9 +99,31 @@ spec:
         EXPECT_THAT(servers(node_.host(), node_ip(family), 30080, ""),
                     UnorderedElementsAre("web-1", "web-2"));
         for (const auto& place : {node_.outside(), client.place, node_.host()}) {
-            EXPECT_THAT(run_in(place, [&] { return udp_ask(node_ip(family), 30080); }),
+            EXPECT_THAT(in_child(place, [&] { return udp_ask(node_ip(family), 30080); }),
                         StartsWith(joined(node_ip(family), 30080) + " web-"));
         }
+    }
+}
+
+// The range bounds what is given out, not what a Service may have.
+TEST_P(Services, NodePortOutsideOfTheRange) {
+    node_.apply("web.yaml", R"(apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec:
+  type: NodePort
+  clusterIPs: ["10.96.0.10", "fd00:10:96::10"]
+  ipFamilies: [IPv4, IPv6]
+  selector: {app: web}
+  ports: [{port: 80, targetPort: 8080, nodePort: 8088}]
+)");
+    node_.run_server("web-1", "web");
+    auto& client = node_.run_client("client");
+    for (const int family : {4, 6}) {
+        SCOPED_TRACE(family);
+        ASSERT_TRUE(answers(node_.outside(), node_ip(family), 8088));
+        EXPECT_THAT(http(client.place, node_ip(family), 8088), StartsWith("web-1"));
+        EXPECT_THAT(http(node_.host(), node_ip(family), 8088), StartsWith("web-1"));
     }
 }
 
@@ -198,7 +163,7 @@ TEST_P(Services, APodReachesItselfThroughItsService) {
         ASSERT_TRUE(answers(server.place, vip(family)));
         for (int i = 0; i < 5; ++i)
             EXPECT_THAT(http(server.place, vip(family)), StartsWith("web-1"));
-        EXPECT_EQ(run_in(server.place, [&] { return udp_ask(vip(family), 80); }),
+        EXPECT_EQ(in_child(server.place, [&] { return udp_ask(vip(family), 80); }),
                   joined(vip(family), 80) + " web-1");
     }
 }
@@ -224,12 +189,12 @@ spec:
         SCOPED_TRACE(family);
         for (const auto& place : {client.place, node_.host()}) {
             EXPECT_EQ(http(place, vip(family)), "error: ECONNREFUSED");
-            EXPECT_EQ(run_in(place, [&] { return udp_connected(vip(family), 80); }),
+            EXPECT_EQ(in_child(place, [&] { return udp_connected(vip(family), 80); }),
                       "error: ECONNREFUSED");
         }
         for (const auto& place : {client.place, node_.host(), node_.outside()}) {
             EXPECT_EQ(http(place, node_ip(family), 30080), "error: ECONNREFUSED");
-            EXPECT_EQ(run_in(place, [&] { return udp_connected(node_ip(family), 30080); }),
+            EXPECT_EQ(in_child(place, [&] { return udp_connected(node_ip(family), 30080); }),
                       "error: ECONNREFUSED");
         }
     }
@@ -275,14 +240,14 @@ TEST_P(Services, PodsThatLeaveAreMasqueraded) {
     for (const int family : {4, 6}) {
         SCOPED_TRACE(family);
         EXPECT_EQ(http(client.place, outside_ip(family), 8080), "outside to " + node_ip(family));
-        EXPECT_EQ(run_in(client.place, [&] { return udp_ask(outside_ip(family), 8080, 3000); }),
+        EXPECT_EQ(in_child(client.place, [&] { return udp_ask(outside_ip(family), 8080, 3000); }),
                   joined(outside_ip(family), 8080) + " outside");
         // An ICMP error about a masqueraded flow finds its way back into the pod.
-        EXPECT_EQ(run_in(client.place, [&] { return udp_connected(outside_ip(family), 9); }),
+        EXPECT_EQ(in_child(client.place, [&] { return udp_connected(outside_ip(family), 9); }),
                   "error: ECONNREFUSED");
     }
-    EXPECT_TRUE(run({"ping", "-c1", "-W2", "192.0.2.2"}, client.place).ok());
-    EXPECT_TRUE(run({"ping", "-c1", "-W2", "2001:db8::2"}, client.place).ok());
+    EXPECT_TRUE(run({"ping", "-c1", "-W2", "192.0.2.2"}, {.place = client.place}).ok());
+    EXPECT_TRUE(run({"ping", "-c1", "-W2", "2001:db8::2"}, {.place = client.place}).ok());
 }
 
 TEST_P(Services, WorksBehindAStrictHostFirewall) {
@@ -293,18 +258,7 @@ TEST_P(Services, WorksBehindAStrictHostFirewall) {
   chain pre { type filter hook prerouting priority 0; ct state invalid drop; }
 })"});
     ASSERT_TRUE(rules.ok()) << rules.describe();
-    node_.apply("web.yaml", R"(apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec:
-  type: NodePort
-  clusterIPs: ["10.96.0.10", "fd00:10:96::10"]
-  ipFamilies: [IPv4, IPv6]
-  selector: {app: web}
-  ports:
-  - {name: http, port: 80, targetPort: 8080, nodePort: 30080}
-  - {name: echo, port: 80, targetPort: 8080, nodePort: 30080, protocol: UDP}
-)");
+    node_.apply("web.yaml", Node::node_port_yaml("web", kVip4, kVip6));
     auto& server = node_.run_server("web-1", "web");
     auto& client = node_.run_client("client");
     for (const int family : {4, 6}) {
@@ -314,7 +268,7 @@ spec:
             EXPECT_THAT(http(place, vip(family)), StartsWith("web-1"));
             EXPECT_THAT(http(place, node_ip(family), 30080), StartsWith("web-1"));
             EXPECT_THAT(http(place, server.ip(family), 8080), StartsWith("web-1"));
-            EXPECT_THAT(run_in(place, [&] { return udp_ask(vip(family), 80, 3000); }),
+            EXPECT_THAT(in_child(place, [&] { return udp_ask(vip(family), 80, 3000); }),
                         HasSubstr("web-1"));
         }
         EXPECT_THAT(http(node_.outside(), node_ip(family), 30080), StartsWith("web-1"));
@@ -324,16 +278,7 @@ spec:
 }
 
 TEST_P(Services, EverythingWorksOnWithTheAgentDead) {
-    node_.apply("web.yaml", R"(apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec:
-  type: NodePort
-  clusterIPs: ["10.96.0.10", "fd00:10:96::10"]
-  ipFamilies: [IPv4, IPv6]
-  selector: {app: web}
-  ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
-)");
+    node_.apply("web.yaml", Node::node_port_yaml("web", kVip4, kVip6));
     node_.run_server("web-1", "web");
     auto& client = node_.run_client("client");
     ASSERT_TRUE(answers(client.place, kVip4));

@@ -77,6 +77,23 @@ void SockHooks::vip(const Vip& vip, uint32_t service) {
                  .check = weir_vip_check(&key, service, vip.flags)});
 }
 
+void SockHooks::range(uint32_t service, const std::string& prefix, uint32_t verdict) {
+    const auto parsed = IpPrefix::parse(prefix).value();
+    put(skeleton_->maps.weir_ranges,
+        weir_range_key{.prefixlen = WEIR_RANGE_SERVICE_BITS + parsed.mapped_length(),
+                       .service = service,
+                       .addr = parsed.address().abi()},
+        verdict);
+}
+
+void SockHooks::endpoint(uint32_t id, const std::string& v4, const std::string& v6) {
+    weir_endpoint value{};
+    value.flags = WEIR_EP_IN_USE;
+    value.addr[0] = address_of(v4);
+    value.addr[1] = address_of(v6);
+    put(skeleton_->maps.weir_endpoints, id, value);
+}
+
 void SockHooks::remove_vip(const Vip& vip) {
     const weir_vip_key key = key_of(vip);
     check(bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.weir_vips), &key) == 0, "remove vip");

@@ -41,6 +41,10 @@ class SockHooks {
         uint8_t scope = WEIR_VIP_SERVICE;
     };
     void vip(const Vip& vip, uint32_t service);
+    /// Whom restricted addresses of the service admit.
+    void range(uint32_t service, const std::string& prefix, uint32_t verdict = WEIR_RANGE_ADMIT);
+    /// The address of a pod that serve() names.
+    void endpoint(uint32_t id, const std::string& v4, const std::string& v6);
     void remove_vip(const Vip& vip);
 
     void backend(uint32_t id, const std::string& address, uint16_t port, uint8_t proto,

@@ -74,7 +74,7 @@ class SockHooksTest : public testing::Test {
 
     /// The text of `work` run by the client.
     std::string client(const std::function<std::string()>& work) const {
-        return in_child({.netns = &netns_, .cgroup = &cgroup_}, work);
+        return in_child({netns_.place().netns, cgroup_.path()}, work);
     }
 
     /// "one: hi via 10.96.0.10:80": who answered, and whom the client believes to talk to.
@@ -216,15 +216,41 @@ TEST_F(SockHooksTest, ExternalAddressesUnderLocalPolicyUseTheClusterListFromThis
     EXPECT_EQ(ask(SOCK_STREAM, {"198.51.100.7", 80}), "one: hi via 198.51.100.7:80");
 }
 
-TEST_F(SockHooksTest, AddressesWithSourceRangesAreLeftToTc) {
+// LB source ranges apply to in-cluster pods by their own address; tc drops those that are left.
+TEST_F(SockHooksTest, SourceRangesAdmitAPodByItsAddress) {
+    hooks_->service(1, {.cluster = {10}});
     hooks_->vip({.address = "198.51.100.8",
                  .port = 80,
                  .proto = kTcp,
                  .flags = WEIR_VIP_EXTERNAL | WEIR_VIP_SOURCE_RANGES},
                 1);
+    hooks_->endpoint(kPod, "10.1.2.3", "fd01::3");
     EXPECT_EQ(ask(SOCK_STREAM, {"198.51.100.8", 80}), kUnreachable);
+    hooks_->range(1, "0.0.0.0/32");
+    hooks_->range(2, "10.0.0.0/8");
+    EXPECT_EQ(ask(SOCK_STREAM, {"198.51.100.8", 80}), kUnreachable) << "others' ranges";
+    hooks_->range(1, "10.0.0.0/8");
+    EXPECT_EQ(ask(SOCK_STREAM, {"198.51.100.8", 80}), "one: hi via 198.51.100.8:80");
+    hooks_->range(1, "10.0.0.0/8", WEIR_RANGE_REFUSE);
     hooks_->service(1, {.cluster = {}});
-    EXPECT_EQ(ask(SOCK_STREAM, {"198.51.100.8", 80}), kUnreachable);
+    EXPECT_EQ(ask(SOCK_STREAM, {"198.51.100.8", 80}), kUnreachable) << "not refused either";
+    EXPECT_EQ(hooks_->counter(WEIR_COUNTER_SOCK_NOT_ADMITTED), 0U);
+}
+
+// The host has no hook behind this one: the call itself fails.
+TEST_F(SockHooksTest, SourceRangesAdmitTheHostByTheEntryForIt) {
+    hooks_->service(1, {.cluster = {10}});
+    hooks_->vip({.address = "198.51.100.8",
+                 .port = 80,
+                 .proto = kTcp,
+                 .flags = WEIR_VIP_EXTERNAL | WEIR_VIP_SOURCE_RANGES},
+                1);
+    hooks_->serve(netns_, kHost);
+    hooks_->range(1, "10.0.0.0/8");
+    EXPECT_EQ(ask(SOCK_STREAM, {"198.51.100.8", 80}), "child: connect: Operation not permitted");
+    EXPECT_EQ(hooks_->counter(WEIR_COUNTER_SOCK_NOT_ADMITTED), 1U);
+    hooks_->range(1, "0.0.0.0/32");
+    EXPECT_EQ(ask(SOCK_STREAM, {"198.51.100.8", 80}), "one: hi via 198.51.100.8:80");
 }
 
 TEST_F(SockHooksTest, NodePortAnswersOnEligibleAddressesOnly) {
@@ -331,7 +357,7 @@ TEST_F(SockHooksTest, APodThatOptedOutIsLeftAlone) {
 
 TEST_F(SockHooksTest, AnUnknownNamespaceIsLeftAlone) {
     const NetNs other;
-    EXPECT_EQ(in_child({.netns = &other, .cgroup = &cgroup_},
+    EXPECT_EQ(in_child({other.place().netns, cgroup_.path()},
                        [] {
                            Fd sock = make_socket(AF_INET, SOCK_STREAM);
                            connect_to(sock, kVip4);
@@ -341,7 +367,7 @@ TEST_F(SockHooksTest, AnUnknownNamespaceIsLeftAlone) {
 }
 
 TEST_F(SockHooksTest, AProcessOutsideOfTheCgroupIsLeftAlone) {
-    EXPECT_EQ(in_child({.netns = &netns_},
+    EXPECT_EQ(in_child(netns_.place(),
                        [] {
                            Fd sock = make_socket(AF_INET, SOCK_STREAM);
                            connect_to(sock, kVip4);
@@ -352,7 +378,7 @@ TEST_F(SockHooksTest, AProcessOutsideOfTheCgroupIsLeftAlone) {
 
 TEST_F(SockHooksTest, AProcessBelowTheCgroupIsServed) {
     const Cgroup pod = Cgroup::below(cgroup_);
-    EXPECT_THAT(in_child({.netns = &netns_, .cgroup = &pod},
+    EXPECT_THAT(in_child({netns_.place().netns, pod.path()},
                          [] {
                              Fd sock = make_socket(AF_INET, SOCK_STREAM);
                              connect_to(sock, kVip4);

@@ -62,10 +62,4 @@ Cgroup::~Cgroup() {
     }
 }
 
-void Cgroup::enter() const {
-    std::ofstream procs(path_ / "cgroup.procs");
-    procs << getpid() << std::flush;
-    if (!procs) throw std::runtime_error("cannot enter " + path_.string());
-}
-
 }  // namespace weir::test

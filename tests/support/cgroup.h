@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "common/fd.h"
+#include "support/place.h"
 
 namespace weir::test {
 
@@ -24,8 +25,8 @@ class Cgroup {
     /// For attaching programs.
     [[nodiscard]] int fd() const { return fd_.get(); }
     [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-    /// Moves the calling process there.
-    void enter() const;
+    /// For children of this process.
+    [[nodiscard]] Place place() const { return {.cgroup = path_}; }
 
   private:
     explicit Cgroup(const std::filesystem::path& parent);

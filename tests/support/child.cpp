@@ -9,19 +9,17 @@
 #include <utility>
 
 #include <fcntl.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
 
-#include "support/cgroup.h"
-#include "support/netns.h"
+#include "common/fd.h"
 
 namespace weir::test {
 namespace {
 
-constexpr unsigned kChildSeconds = 10;
+constexpr unsigned kChildSeconds = 20;
 
 struct Pipe {
     Fd read;
@@ -42,18 +40,21 @@ pid_t spawn(const Place& place, const Pipe& report, const std::function<std::str
     const pid_t pid = fork();
     if (pid < 0) throw std::system_error(errno, std::generic_category(), "fork");
     if (pid > 0) return pid;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);  // nothing is left behind when a test crashes
-    if (getppid() != parent) _exit(1);
     std::string text;
     try {
-        if (place.cgroup != nullptr) place.cgroup->enter();
-        if (place.netns != nullptr) place.netns->enter();
+        if (!settle(place)) throw std::system_error(errno, std::generic_category(), "settle");
+        if (getppid() != parent) _exit(1);
         text = work();
     } catch (const std::exception& error) {
         text = fmt::format("child: {}", error.what());
     }
-    const bool written = write(report.write.get(), text.data(), text.size()) >= 0;
-    _exit(written ? 0 : 1);
+    size_t done = 0;
+    while (done < text.size()) {
+        const ssize_t n = write(report.write.get(), text.data() + done, text.size() - done);
+        if (n <= 0) _exit(1);
+        done += static_cast<size_t>(n);
+    }
+    _exit(0);
 }
 
 std::string read_all(int fd) {

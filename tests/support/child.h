@@ -6,21 +6,12 @@
 
 #include <sys/types.h>
 
-#include "common/fd.h"
+#include "support/place.h"
 
 namespace weir::test {
 
-class NetNs;
-class Cgroup;
-
-/// Where a child runs; null: where the test does.
-struct Place {
-    const NetNs* netns = nullptr;
-    const Cgroup* cgroup = nullptr;
-};
-
 /// Runs `work` in a forked child at `place` and returns its text, or what went wrong in words that
-/// no test expects ("child: ..."): an exception, a signal, no end within ten seconds.
+/// no test expects ("child: ..."): an exception, a signal, no end within twenty seconds.
 std::string in_child(const Place& place, const std::function<std::string()>& work);
 
 /// A forked child that runs until this object goes. The constructor returns when `work` has called

@@ -16,6 +16,7 @@
 #include <fmt/ranges.h>
 
 #include "support/child.h"
+#include "support/process.h"
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
@@ -59,12 +60,12 @@ int make_namespace() {
 
 NetNs::NetNs() : fd_(make_namespace()) {}
 
-void NetNs::enter() const {
-    if (setns(fd(), CLONE_NEWNET) != 0) throw_errno("setns");
+Place NetNs::place() const {
+    return {.netns = fmt::format("/proc/self/fd/{}", fd())};  // a child has this descriptor too
 }
 
 uint64_t NetNs::cookie() const {
-    const std::string text = in_child({.netns = this}, [] {
+    const std::string text = in_child(place(), [] {
         Fd sock(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
         uint64_t value = 0;
         socklen_t size = sizeof value;
@@ -77,16 +78,10 @@ uint64_t NetNs::cookie() const {
 }
 
 void NetNs::run(const std::vector<std::string>& command) const {
-    const std::string outcome = in_child({.netns = this}, [&]() -> std::string {
-        std::vector<char*> arguments;
-        for (const std::string& word : command)
-            arguments.push_back(const_cast<char*>(word.c_str()));
-        arguments.push_back(nullptr);
-        execvp(arguments[0], arguments.data());
-        throw_errno("execvp");
-    });
-    if (!outcome.empty()) {
-        throw std::runtime_error(fmt::format("{}: {}", fmt::join(command, " "), outcome));
+    const Outcome outcome = test::run(command, {.place = place()});
+    if (!outcome.ok()) {
+        throw std::runtime_error(
+            fmt::format("{}: {}", fmt::join(command, " "), outcome.describe()));
     }
 }
 

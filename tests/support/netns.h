@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/fd.h"
+#include "support/place.h"
 
 namespace weir::test {
 
@@ -18,8 +19,8 @@ class NetNs {
     [[nodiscard]] int fd() const { return fd_.get(); }
     /// As bpf_get_netns_cookie() tells it.
     [[nodiscard]] uint64_t cookie() const;
-    /// Moves the calling thread there, for good: for children, not for the test's own thread.
-    void enter() const;
+    /// For children of this process.
+    [[nodiscard]] Place place() const;
     /// Runs a program of iproute2 inside, e.g. {"ip", "addr", "add", ...}; throws if it fails.
     void run(const std::vector<std::string>& command) const;
 

@@ -13,6 +13,8 @@
 #include <poll.h>
 #include <sys/time.h>
 
+#include "support/netns.h"
+
 namespace weir::test {
 namespace {
 
@@ -179,8 +181,14 @@ std::string peer_of(const Fd& sock) {
     return peer.to_string();
 }
 
+std::string own_name_of(const Fd& sock) {
+    SocketAddress own;
+    socklen_t size = SocketAddress::kCapacity;
+    check(getsockname(sock.get(), own.get(), &size), "getsockname");
+    return own.to_string();
+}
+
 EchoServer::EchoServer(const NetNs& netns, const std::string& name, const SocketAddress& at)
-    : child_({.netns = &netns},
-             [&](const BackgroundChild::Ready& ready) { serve(name, at, ready); }) {}
+    : child_(netns.place(), [&](const BackgroundChild::Ready& ready) { serve(name, at, ready); }) {}
 
 }  // namespace weir::test

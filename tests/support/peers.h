@@ -13,6 +13,8 @@
 /// Real sockets for tests. Failures throw std::system_error; every wait is bounded.
 namespace weir::test {
 
+class NetNs;
+
 /// An address and a port as the socket calls take and give them.
 class SocketAddress {
   public:
@@ -45,6 +47,7 @@ std::string receive_text(const Fd& sock);
 /// A datagram as "text from address".
 std::string receive_text_from(const Fd& sock);
 std::string peer_of(const Fd& sock);
+std::string own_name_of(const Fd& sock);
 
 /// A process that answers over TCP and UDP at one address and port with "name: what you said".
 class EchoServer {

@@ -34,14 +34,14 @@ struct weir_timeouts {
 WEIR_ABI_VALUE(struct weir_timeouts, 40);
 
 struct weir_config {
-	__u32 flags; /* enum weir_config_flags */
-	__u32 bank;  /* 0 or 1: where this build keeps its stages */
-	__u32 hash_seed;
+	__u32 flags;	    /* enum weir_config_flags */
+	__u32 bank;	    /* 0 or 1: where this build keeps its stages */
 	__u32 host_ifindex; /* weir0 */
 	__u16 nodeport_min; /* host byte order, both inclusive */
 	__u16 nodeport_max;
 	__u16 snat_min; /* source ports of translated flows; reserved with the host */
 	__u16 snat_max;
+	__u32 pad0;
 	__u64 host_netns_cookie;
 	struct weir_addr
 		router[2]; /* weir0's own addresses, [0] IPv4, [1] IPv6; zero: family off */

@@ -42,6 +42,11 @@ struct weir_event {
 };
 WEIR_ABI_VALUE(struct weir_event, 120);
 
+/* A record of the ring buffer: 8 bytes of its own and an event. */
+#define WEIR_EVENT_BYTES 128
+/* The reader is woken when the next of so many pieces of the buffer is begun, and by the sweep. */
+#define WEIR_EVENT_PIECES 8
+
 /* Per-CPU packets and bytes, indexed by reason and direction (weir_drops). */
 struct weir_count {
 	__u64 packets;

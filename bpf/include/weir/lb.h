@@ -42,6 +42,25 @@ enum weir_vip_flags {
 	WEIR_VIP_SOURCE_RANGES = 1 << 2, /* LB IP with loadBalancerSourceRanges */
 };
 
+/*
+ * loadBalancerSourceRanges of a Service port: a longest-prefix table by {service, client}. Asked
+ * only for addresses with WEIR_VIP_SOURCE_RANGES, once a flow; nothing found: refused. A client
+ * whose address is not known yet, a socket of the host that is not bound, asks with the unspecified
+ * address (0.0.0.0 or ::), whose entry stands for the host's own address.
+ */
+struct weir_range_key {
+	__u32 prefixlen; /* WEIR_RANGE_SERVICE_BITS and the prefix's 0..128 */
+	__u32 service;	 /* index in weir_services, always matched whole */
+	struct weir_addr addr;
+};
+WEIR_ABI_KEY(struct weir_range_key, 24);
+#define WEIR_RANGE_SERVICE_BITS 32
+
+enum weir_range_verdict {
+	WEIR_RANGE_REFUSE = 0,
+	WEIR_RANGE_ADMIT = 1,
+};
+
 struct weir_vip {
 	__u32 service; /* index in weir_services */
 	__u32 flags;   /* enum weir_vip_flags */

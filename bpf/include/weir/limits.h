@@ -15,6 +15,12 @@
 /* Time between two shards of the in-kernel sweep: every shard of both families in about 13 s. */
 #define WEIR_SWEEP_INTERVAL_NS 100000000ULL
 
+/*
+ * Words of weir_node_ports: bit `port & 63` of word `port >> 6` is set before a Service answers on
+ * that number, and stays: flows may outlive the Service.
+ */
+#define WEIR_NODE_PORT_WORDS 1024
+
 /* Headers the parser walks over before it gives up (counted as a drop or left to the host stack).
  */
 #define WEIR_MAX_EXT_HEADERS 6

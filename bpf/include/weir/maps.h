@@ -16,6 +16,8 @@
 	WEIR_MAP(weir_services, "Service ports")                                                   \
 	WEIR_MAP(weir_slots, "slots of all Services")                                              \
 	WEIR_MAP(weir_backends, "backends")                                                        \
+	WEIR_MAP(weir_ranges, "clients that load-balancer addresses admit")                        \
+	WEIR_MAP(weir_node_ports, "numbers that NodePorts and hostPorts have had")                 \
 	WEIR_MAP(weir_socks, "sockets translated at connect or sendmsg")                           \
 	WEIR_MAP(weir_endpoints, "local pods")                                                     \
 	WEIR_MAP(weir_pods, "local pods by address")                                               \

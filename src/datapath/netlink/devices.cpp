@@ -41,7 +41,11 @@ class Selection {
     DeviceSet operator()() const {
         DeviceSet set;
         for (const auto& [ifindex, link] : state_.links) {
-            if (is_external(link)) set.devices.push_back(device(link));
+            if (is_external(link)) {
+                set.devices.push_back(device(link));
+            } else if (auto why = why_foreign(link); !why.empty()) {
+                set.foreign.push_back({.name = link.name, .why = std::move(why)});
+            }
         }
         for (const ExternalDevice& one : set.devices) {
             const bool first = &one == &set.devices.front();
@@ -58,6 +62,14 @@ class Selection {
         if (!link.is_up() || link.kind == "dummy" || is_port(link)) return false;
         if (matches_any(link.name, config_.excluded)) return false;
         return has_default_route(link.ifindex) || has_global_address(link.ifindex);
+    }
+
+    /// Of a device that is not external; empty: nothing leaves by it.
+    [[nodiscard]] std::string why_foreign(const Link& link) const {
+        if (link.is_loopback() || link.is_ours() || !link.is_up() || is_port(link)) return "";
+        if (!has_default_route(link.ifindex) && !has_global_address(link.ifindex)) return "";
+        if (!config_.devices.empty()) return "not one of the configured devices";
+        return link.kind == "dummy" ? "a dummy" : "named like another engine's";
     }
 
     /// Traffic of a port is seen on its master. A member of a VRF is a device of its own.
@@ -175,6 +187,7 @@ const std::vector<std::string>& default_excluded_devices() {
 
 bool operator==(const DeviceSet& a, const DeviceSet& b) {
     return a.pod_mtu == b.pod_mtu && a.node_addresses == b.node_addresses &&
+           a.foreign == b.foreign &&
            std::equal(a.devices.begin(), a.devices.end(), b.devices.begin(), b.devices.end(),
                       [](const ExternalDevice& x, const ExternalDevice& y) {
                           return x.ifindex == y.ifindex && x.name == y.name &&
@@ -237,6 +250,12 @@ Result<bool> DeviceFollower::on_readable() {
         if (!WEIR_TRY(more)) break;
     }
     return changed && update();
+}
+
+bool DeviceFollower::set_node_addresses(std::vector<IpAddress> addresses) {
+    if (addresses == config_.node_addresses) return false;
+    config_.node_addresses = std::move(addresses);
+    return update();
 }
 
 Result<bool> DeviceFollower::refresh() {

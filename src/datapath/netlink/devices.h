@@ -51,6 +51,13 @@ struct ExternalDevice {
     weir_device abi{};
 };
 
+/// A device that leads somewhere and is not one of ours to serve.
+struct ForeignDevice {
+    std::string name;
+    std::string why;  ///< "named like another engine's", ...
+    bool operator==(const ForeignDevice&) const = default;
+};
+
 struct NodeAddress {
     IpAddress address;
     bool node_ports = false;  ///< WEIR_NODE_ADDR_NODEPORT
@@ -62,6 +69,9 @@ struct DeviceSet {
     std::vector<ExternalDevice> devices;      ///< by ifindex
     std::vector<NodeAddress> node_addresses;  ///< all but loopback; sorted
     uint32_t pod_mtu = 1500;                  ///< the least of the devices'
+    /// Up, with a default route or an address of global scope, and left alone: pods that leave by
+    /// one of these keep their own address. By ifindex.
+    std::vector<ForeignDevice> foreign;
 };
 bool operator==(const DeviceSet& a, const DeviceSet& b);
 
@@ -78,6 +88,8 @@ class DeviceFollower {
     /// Takes in what has happened; true if current() is another now. After lost notifications it
     /// reads everything anew.
     Result<bool> on_readable();
+    /// The Node's own addresses, as in DeviceConfig; true as above.
+    bool set_node_addresses(std::vector<IpAddress> addresses);
     /// Reads everything anew; true as above. For an occasional look in case anything was missed.
     Result<bool> refresh();
     [[nodiscard]] const DeviceSet& current() const { return current_; }

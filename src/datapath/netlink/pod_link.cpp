@@ -258,6 +258,11 @@ Result<PodLink> PodLinks::create(const NetNs& ns, const PodLinkSpec& spec,
     return link;
 }
 
+Result<uint64_t> PodLinks::netns_cookie(const NetNs& ns) const {
+    const Socket socket = WEIR_TRY(threads_.open_socket(ns));
+    return socket.netns_cookie();
+}
+
 Result<void> PodLinks::repair_host(const PodLinkSpec& spec, PodPrograms programs) const {
     Socket host = WEIR_TRY(Socket::open());
     const auto link = WEIR_TRY(find_link(host, get_link(spec.host_ifname)));

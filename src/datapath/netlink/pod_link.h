@@ -87,6 +87,9 @@ class PodLinks {
     /// Puts the host's side in order. kNotFound: the link is gone, only a new ADD brings it back.
     [[nodiscard]] Result<void> repair_host(const PodLinkSpec& spec, PodPrograms programs) const;
 
+    /// As bpf_get_netns_cookie() tells it.
+    [[nodiscard]] Result<uint64_t> netns_cookie(const NetNs& ns) const;
+
     /// Success if there is no such link. kPermission: the link is not one of ours.
     [[nodiscard]] Result<void> remove(const std::string& host_ifname) const;
     /// By whose attachment it is; also one whose creation was interrupted before it was marked.

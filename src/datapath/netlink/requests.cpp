@@ -65,6 +65,13 @@ tcmsg tc_header(uint32_t ifindex, uint32_t parent) {
             .tcm_info = TC_H_MAKE(kFilterPriority << 16, htons(ETH_P_ALL))};
 }
 
+tcmsg clsact_header(uint32_t ifindex) {
+    return {.tcm_family = AF_UNSPEC,
+            .tcm_ifindex = static_cast<int>(ifindex),
+            .tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0),
+            .tcm_parent = TC_H_CLSACT};
+}
+
 std::string_view direction(uint32_t parent) {
     return parent == kIngress ? "ingress" : "egress";
 }
@@ -253,13 +260,16 @@ Message get_neighbour(uint32_t ifindex, const IpAddress& address) {
 }
 
 Message add_clsact(uint32_t ifindex) {
-    Message message(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL,
-                    fmt::format("add clsact to link {}", ifindex));
-    tcmsg header{};
-    header.tcm_ifindex = static_cast<int>(ifindex);
-    header.tcm_parent = TC_H_CLSACT;
-    header.tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
-    return std::move(message.header(header).put_string(TCA_KIND, "clsact"));
+    return std::move(Message(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL,
+                             fmt::format("add clsact to link {}", ifindex))
+                         .header(clsact_header(ifindex))
+                         .put_string(TCA_KIND, "clsact"));
+}
+
+Message delete_clsact(uint32_t ifindex) {
+    return std::move(Message(RTM_DELQDISC, 0, fmt::format("remove clsact from link {}", ifindex))
+                         .header(clsact_header(ifindex))
+                         .put_string(TCA_KIND, "clsact"));
 }
 
 Message put_filter(const FilterSpec& filter) {
@@ -281,6 +291,15 @@ Message get_filter(uint32_t ifindex, uint32_t parent) {
         Message(RTM_GETTFILTER, 0, fmt::format("{} filter of link {}", direction(parent), ifindex))
             .header(tc_header(ifindex, parent))
             .put_string(TCA_KIND, "bpf"));
+}
+
+Message get_filters(uint32_t ifindex, uint32_t parent) {
+    tcmsg header{};
+    header.tcm_ifindex = static_cast<int>(ifindex);
+    header.tcm_parent = parent;
+    return std::move(Message(RTM_GETTFILTER, 0,
+                             fmt::format("list {} filters of link {}", direction(parent), ifindex))
+                         .header(header));
 }
 
 }  // namespace weir::netlink

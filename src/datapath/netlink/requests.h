@@ -74,6 +74,8 @@ Message get_neighbour(uint32_t ifindex, const IpAddress& address);
 
 /// The hook for filters on both directions. EEXIST if it is there.
 Message add_clsact(uint32_t ifindex);
+/// With every filter on it. ENOENT or EINVAL if it is not there.
+Message delete_clsact(uint32_t ifindex);
 /// A direct-action BPF filter with the first handle of priority 1.
 struct FilterSpec {
     uint32_t ifindex = 0;
@@ -84,5 +86,6 @@ struct FilterSpec {
 };
 Message put_filter(const FilterSpec& filter);
 Message get_filter(uint32_t ifindex, uint32_t parent);
+Message get_filters(uint32_t ifindex, uint32_t parent);  ///< to dump; everybody's
 
 }  // namespace weir::netlink

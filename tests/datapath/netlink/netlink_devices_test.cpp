@@ -109,6 +109,25 @@ TEST_F(SelectTest, ExplicitNamesAndPatterns) {
     EXPECT_THAT(names(select()), ElementsAre("eth1", "wan0"));
 }
 
+TEST_F(SelectTest, WhatIsLeftAloneAlthoughItLeadsSomewhereIsTold) {
+    link(3, "docker0").kind = "bridge";
+    address(3, "172.17.0.1");
+    link(4, "dum0").kind = "dummy";
+    address(4, "198.51.100.1");
+    link(5, "veth1").master = 3;
+    address(5, "198.51.100.2");
+    link(6, "docker1").flags = 0;
+    address(6, "198.51.100.3");
+    link(7, "br-quiet");
+    EXPECT_THAT(select().foreign,
+                ElementsAre(ForeignDevice{"docker0", "named like another engine's"},
+                            ForeignDevice{"dum0", "a dummy"}));
+    config_.devices = {"docker0"};
+    EXPECT_THAT(select().foreign,
+                ElementsAre(ForeignDevice{"eth0", "not one of the configured devices"},
+                            ForeignDevice{"dum0", "not one of the configured devices"}));
+}
+
 TEST_F(SelectTest, PodMtuIsTheLeast) {
     link(3, "wg0").mtu = 1420;
     state_.links[3].mac.reset();

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+/// What a packet costs in Weir's programs: real objects, loaded by the real loader, run by
+/// BPF_PROG_RUN on packets of 131,072 different flows, with 10k Services and 100k endpoints in the
+/// tables. Beside it, in the same harness and the same run: an empty program, whose cost is
+/// subtracted, and one with a single lookup in a hash of 131,072 elements.
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include <linux/pkt_cls.h>
+#include <sched.h>
+
+#include "prog/harness.h"
+#include "prog/node.h"
+#include "prog/scenario.h"
+
+namespace weir::bench {
+namespace {
+
+constexpr uint32_t kPiece = 4096;  // packets a system call: their events fit the ring buffer
+constexpr uint32_t kOpen = 1024;   // flows half open at a time: then they are cleared away
+constexpr uint32_t kSamples = 64;  // packets looked at, a scenario and family
+
+template <typename T>
+T must(Result<T> result) {
+    if (!result) {
+        fmt::print(stderr, "bench_prog: {}\n", result.error().message());
+        std::exit(1);
+    }
+    if constexpr (!std::is_void_v<T>) return std::move(*result);
+}
+
+struct Row {
+    Scenario scenario;
+    Family family;
+    std::vector<double> over_empty, hash_over_empty, empty;
+    std::vector<double> instructions;
+    size_t standing = 0;  // established entries meanwhile
+};
+
+class Bench {
+  public:
+    /// Rows whose names lack `only` are left out.
+    explicit Bench(std::string_view only)
+        : only_(only), node_(must(Node::make())), harness_(must(Harness::make())) {}
+
+    void add(std::string name, double aim, Family family, Scenario scenario, uint32_t half_open) {
+        if (name.find(only_) == std::string::npos) return;
+        scenario.name = std::move(name);
+        scenario.aim_ns = aim;
+        scenario.half_open = half_open;
+        rows_.push_back({.scenario = std::move(scenario), .family = family});
+    }
+    /// Measures the rows added since the last call, with the flows of theirs that exist.
+    void measure(unsigned rounds);
+    [[nodiscard]] Node& node() { return *node_; }
+    [[nodiscard]] const std::vector<Row>& rows() const { return rows_; }
+
+  private:
+    void prepare();
+    void round(Row& row);
+    enum class Target : uint8_t { kEmpty, kHash, kProgram };
+    Cost pass(const Row& row, Target target, int program);
+    void check_pass(const Row& row);
+    void clear(const Row& row);
+    void sample(const Row& row);
+    [[nodiscard]] unsigned ifindex(const Row& row) const {
+        return row.scenario.kind == Scenario::Kind::kNodePort ? node_->external() : node_->veth();
+    }
+
+    std::string_view only_;
+    std::unique_ptr<Node> node_;
+    Harness harness_;
+    std::vector<Row> rows_;
+    size_t first_ = 0;  // of the rows added last
+    size_t standing_ = 0;
+    Node::Counts counts_;
+};
+
+[[noreturn]] void wrong(const Row& row, const std::string& what) {
+    must<void>(fail(Errc::kInternal, "{}, IPv{}: {}", row.scenario.name,
+                    static_cast<int>(row.family), what));
+    std::abort();
+}
+
+/// The flows that exist, and one look at what the programs do with packets.
+void Bench::prepare() {
+    for (size_t i = first_; i < rows_.size(); ++i) {
+        if (rows_[i].scenario.half_open == 0) must(establish(*node_, harness_, rows_[i].scenario));
+    }
+    standing_ = must(node_->count_established());
+    for (size_t i = first_; i < rows_.size(); ++i) {
+        sample(rows_[i]);
+        rows_[i].standing = standing_;
+    }
+    counts_ = must(node_->counts());
+}
+
+void Bench::sample(const Row& row) {
+    const Fd stub = must(node_->stub(row.scenario.hook()));
+    harness_.set_frames(row.scenario.frames, row.scenario.senders);
+    must(harness_.aim_at(stub.get()));
+    for (uint32_t i = 0; i < kSamples; ++i) {
+        const auto index = static_cast<uint32_t>(i * (row.scenario.frames.size() / kSamples));
+        const auto one = must(harness_.run_one(index, ifindex(row)));
+        if (auto what = row.scenario.wrong(row.scenario.frames[index], one); !what.empty()) {
+            wrong(row, what);
+        }
+    }
+    must(node_->clear_half(row.family));
+}
+
+/// Every packet did what it had to: nothing was dropped, every new flow counted and reported.
+void Bench::check_pass(const Row& row) {
+    const Node::Counts now = must(node_->counts());
+    const uint64_t opened = row.scenario.half_open != 0 ? row.scenario.frames.size() : 0;
+    if (now.drops != counts_.drops) wrong(row, fmt::format("{} drops", now.drops - counts_.drops));
+    if (now.created - counts_.created != opened) {
+        wrong(row, fmt::format("{} flows of {}", now.created - counts_.created, opened));
+    }
+    if (now.lost_events != counts_.lost_events || now.new_events - counts_.new_events != opened) {
+        wrong(row, fmt::format("{} events of {}, {} lost", now.new_events - counts_.new_events,
+                               opened, now.lost_events - counts_.lost_events));
+    }
+    counts_ = now;
+}
+
+/// Half-open flows go before there are too many, and are as many as there must be.
+void Bench::clear(const Row& row) {
+    if (row.scenario.half_open == 0) return;
+    const size_t entries = must(node_->clear_half(row.family));
+    const size_t expected = size_t{row.scenario.half_open} * row.scenario.entries_a_flow();
+    if (entries != expected) wrong(row, fmt::format("{} entries of {}", entries, expected));
+}
+
+Cost Bench::pass(const Row& row, Target target, int program) {
+    Cost total;
+    must(target == Target::kEmpty  ? harness_.aim_at_nothing()
+         : target == Target::kHash ? harness_.aim_at_one_hash()
+                                   : harness_.aim_at(program));
+    const auto count = static_cast<uint32_t>(row.scenario.frames.size());
+    const uint32_t piece = row.scenario.half_open != 0 ? row.scenario.half_open : kPiece;
+    for (uint32_t first = 0; first < count; first += piece) {
+        const int verdict = must(harness_.run(first, piece, ifindex(row), total));
+        node_->drain();
+        if (target != Target::kProgram) continue;
+        if (verdict != TC_ACT_REDIRECT) wrong(row, fmt::format("verdict {}", verdict));
+        clear(row);
+    }
+    if (target == Target::kProgram) check_pass(row);
+    total.ns /= count;
+    if (total.instructions) *total.instructions /= count;
+    return total;
+}
+
+void Bench::round(Row& row) {
+    const Fd stub = must(node_->stub(row.scenario.hook()));
+    harness_.set_frames(row.scenario.frames, row.scenario.senders);
+    const Cost empty = pass(row, Target::kEmpty, 0);
+    const Cost hash = pass(row, Target::kHash, 0);
+    // Once a tick a flow is refreshed: that is not what is measured.
+    if (row.scenario.half_open == 0) pass(row, Target::kProgram, stub.get());
+    const Cost program = pass(row, Target::kProgram, stub.get());
+    row.empty.push_back(empty.ns);
+    row.over_empty.push_back(program.ns - empty.ns);
+    row.hash_over_empty.push_back(hash.ns - empty.ns);
+    if (program.instructions && empty.instructions) {
+        row.instructions.push_back(*program.instructions - *empty.instructions);
+    }
+}
+
+void Bench::measure(unsigned rounds) {
+    prepare();
+    for (unsigned i = 0; i < rounds; ++i) {
+        for (size_t row = first_; row < rows_.size(); ++row)
+            round(rows_[row]);
+    }
+    if (must(node_->count_established()) != standing_) {
+        must<void>(fail(Errc::kInternal, "established flows came or went"));
+    }
+    must(node_->clear_established());
+    first_ = rows_.size();
+}
+
+double quantile(std::vector<double> values, double q) {
+    std::ranges::sort(values);
+    return values[std::min(values.size() - 1, static_cast<size_t>(q * double(values.size())))];
+}
+
+void print_text(const std::vector<Row>& rows, unsigned rounds) {
+    fmt::print(
+        "{} flows a row and round (warm: {}), {} rounds; {} Services, {} endpoints\n"
+        "ns a packet over an empty program in the same harness\n\n",
+        BENCH_FRAMES, kFewFlows, rounds, kServices, kServices * kEndpointsEach);
+    fmt::print("{:<44} {:>7} {:>15} {:>6}  {:>8} {:>9} {:>12} {:>13}\n", "", "median", "min..p90",
+               "aim", "empty", "one hash", "established", "instructions");
+    for (const Row& row : rows) {
+        fmt::print("{:<39} IPv{} {:>7.0f} {:>15} {:>6}  {:>8.0f} {:>9.0f} {:>12} {:>13}\n",
+                   row.scenario.name, static_cast<int>(row.family), quantile(row.over_empty, 0.5),
+                   fmt::format("{:.0f}..{:.0f}", quantile(row.over_empty, 0),
+                               quantile(row.over_empty, 0.9)),
+                   row.scenario.aim_ns > 0 ? fmt::format("{:.0f}", row.scenario.aim_ns) : "",
+                   quantile(row.empty, 0.5), quantile(row.hash_over_empty, 0.5), row.standing,
+                   row.instructions.empty()
+                       ? "no counter"
+                       : fmt::format("{:.0f}", quantile(row.instructions, 0.5)));
+    }
+}
+
+void print_json(const std::vector<Row>& rows, unsigned rounds) {
+    fmt::print("{{\"benchmark\": \"prog\", \"flows\": {}, \"rounds\": {}, \"rows\": [",
+               BENCH_FRAMES, rounds);
+    for (size_t i = 0; i < rows.size(); ++i) {
+        const Row& row = rows[i];
+        fmt::print(
+            "{}{{\"what\": \"{}\", \"family\": {}, \"aim_ns\": {:.0f}, \"p50_ns\": {:.1f}, "
+            "\"min_ns\": {:.1f}, \"p90_ns\": {:.1f}, \"empty_ns\": {:.1f}, "
+            "\"one_hash_ns\": {:.1f}, \"instructions\": {}}}",
+            i == 0 ? "" : ", ", row.scenario.name, static_cast<int>(row.family),
+            row.scenario.aim_ns, quantile(row.over_empty, 0.5), quantile(row.over_empty, 0),
+            quantile(row.over_empty, 0.9), quantile(row.empty, 0.5),
+            quantile(row.hash_over_empty, 0.5),
+            row.instructions.empty() ? "null"
+                                     : fmt::format("{:.0f}", quantile(row.instructions, 0.5)));
+    }
+    fmt::print("]}}\n");
+}
+
+/// On one CPU: a move would show as cold caches.
+void pin_to_this_cpu() {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(static_cast<size_t>(::sched_getcpu()), &set);
+    (void)::sched_setaffinity(0, sizeof set, &set);
+}
+
+struct Options {
+    unsigned rounds = 9;
+    bool json = false;
+    std::string_view only;
+};
+
+/// Plain flows and Service flows one after the other: each among some 100k that exist.
+void add_plain(Bench& bench, Family family) {
+    const auto flows = [&](uint8_t flags, uint16_t port) {
+        return plain(bench.node(), family, flags, port);
+    };
+    bench.add("established, pod to pod", 150, family, flows(test::kAck, 10000), 0);
+    bench.add("new flow, pod to pod", 400, family, flows(test::kSyn, 20000), kOpen);
+    bench.add("warm: established, pod to pod", 0, family, few(flows(test::kAck, 9000)), 0);
+    bench.add("warm: new flow, pod to pod", 0, family, few(flows(test::kSyn, 19000)), kFewFlows);
+}
+
+void add_services(Bench& bench, Family family) {
+    const auto flows = [&](auto make, uint8_t flags, uint16_t port) {
+        return make(bench.node(), family, flags, port);
+    };
+    bench.add("established, pod to Service", 150, family, flows(service, test::kAck, 10000), 0);
+    bench.add("new flow, pod to Service", 500, family, flows(service, test::kSyn, 20000), kOpen);
+    bench.add("new flow, outside to NodePort", 500, family, flows(node_port, test::kSyn, 20000),
+              kOpen);
+    bench.add("warm: established, pod to Service", 0, family, few(flows(service, test::kAck, 9000)),
+              0);
+    bench.add("warm: new flow, pod to Service", 0, family, few(flows(service, test::kSyn, 19000)),
+              kFewFlows);
+    bench.add("warm: new flow, outside to NodePort", 0, family,
+              few(flows(node_port, test::kSyn, 19000)), kFewFlows);
+}
+
+int run(const Options& options) {
+    pin_to_this_cpu();
+    Bench bench(options.only);
+    for (const Family family : kFamilies) {
+        for (const auto add : {add_plain, add_services}) {
+            add(bench, family);
+            bench.measure(options.rounds);
+        }
+    }
+    options.json ? print_json(bench.rows(), options.rounds)
+                 : print_text(bench.rows(), options.rounds);
+    return 0;
+}
+
+}  // namespace
+}  // namespace weir::bench
+
+int main(int argc, char** argv) {
+    weir::bench::Options options;
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view argument = argv[i];
+        if (argument == "--json") {
+            options.json = true;
+        } else if (argument == "--rounds" && i + 1 < argc) {
+            options.rounds = static_cast<unsigned>(std::max(1, std::atoi(argv[++i])));
+        } else if (argument == "--only" && i + 1 < argc) {
+            options.only = argv[++i];
+        } else {
+            fmt::print(stderr, "usage: bench_prog [--rounds N] [--only PART-OF-A-NAME] [--json]\n");
+            return 2;
+        }
+    }
+    return weir::bench::run(options);
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/settings.h"
+
+#include <grp.h>
+
+#include "weir/limits.h"
+
+namespace weir::agent {
+
+datapath::SocketHooks to_datapath(SocketHooks hooks) {
+    switch (hooks) {
+        case SocketHooks::kAll:
+            return datapath::SocketHooks::kAll;
+        case SocketHooks::kHost:
+            return datapath::SocketHooks::kHost;
+        case SocketHooks::kOff:
+            return datapath::SocketHooks::kOff;
+    }
+    return datapath::SocketHooks::kOff;
+}
+
+datapath::TableSizes table_sizes(const Config& config) {
+    datapath::TableSizes sizes;
+    // A shard may be fuller than the mean: half as much again.
+    sizes.ct_per_shard = config.max_connections / WEIR_CT_SHARDS * 3 / 2;
+    sizes.half_open = config.max_new_connections;
+    sizes.vips = config.max_services * 2;
+    sizes.services = config.max_services;
+    sizes.slots = config.max_slots;
+    sizes.backends = config.max_backends;
+    sizes.ranges = config.max_source_ranges;
+    sizes.endpoints = config.max_pods + 1;
+    sizes.pods = config.max_pods * 2;
+    sizes.devices = config.max_pods * 2 + 256;
+    sizes.netns = config.max_pods * 2;
+    return sizes;
+}
+
+Result<std::optional<gid_t>> find_group(const std::string& name) {
+    if (name.empty()) return std::nullopt;
+    const ::group* const found = ::getgrnam(name.c_str());
+    if (found == nullptr) {
+        return fail(Errc::kNotFound, "socket-group: no group \"{}\" on this host", name);
+    }
+    return found->gr_gid;
+}
+
+std::filesystem::path bpffs_of(const Config& config) {
+    return config.bpffs.empty() ? std::filesystem::path("/sys/fs/bpf") : config.bpffs;
+}
+
+Result<std::pair<IpAddress, uint16_t>> parse_listener(const std::string& text) {
+    const size_t colon = text.rfind(':');
+    if (colon == std::string::npos) {
+        return fail(Errc::kInvalid, "metrics-address \"{}\" is not ADDRESS:PORT", text);
+    }
+    std::string host = text.substr(0, colon);
+    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+    unsigned long port = 0;
+    try {
+        port = std::stoul(text.substr(colon + 1));
+    } catch (const std::exception&) {
+        port = 65536;
+    }
+    if (port > 65535) return fail(Errc::kInvalid, "metrics-address \"{}\": bad port", text);
+    return std::pair(WEIR_TRY(IpAddress::parse(host)), static_cast<uint16_t>(port));
+}
+
+}  // namespace weir::agent

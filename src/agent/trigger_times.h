@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "model/types.h"
+
+namespace weir::agent {
+
+/// "2026-01-02T03:04:05.123456789Z" or with an offset; nullopt: it is no such time.
+std::optional<std::chrono::system_clock::time_point> parse_rfc3339(std::string_view text);
+
+/// When the cluster noticed the changes that EndpointSlices tell of (annotation
+/// endpoints.kubernetes.io/last-change-trigger-time), each told once: what the latency of network
+/// programming is measured from. What was stamped before the start is nobody's latency. One thread.
+class TriggerTimes {
+  public:
+    using Time = std::chrono::system_clock::time_point;
+    explicit TriggerTimes(Time start) : start_(start) {}
+
+    /// The slices of a Service as they are now; returns the stamps that are new.
+    std::vector<Time> update(const model::ObjectName& service,
+                             std::span<const model::EndpointSlice* const> slices);
+
+  private:
+    Time start_;
+    /// The last stamp of each slice of each Service.
+    std::unordered_map<model::ObjectName, std::map<model::ObjectName, model::Text>> seen_;
+};
+
+}  // namespace weir::agent
