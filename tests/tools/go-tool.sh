@@ -5,7 +5,8 @@
 #   go-tool.sh DIRECTORY MODULE/PACKAGE@VERSION   a program of a module that stands alone
 #   go-tool.sh DIRECTORY PACKAGE                  one of those that kubernetes/tools.go names
 #   go-tool.sh DIRECTORY --test PACKAGE           the tests of such a package, as a program PACKAGE.test
-# WEIR_GO_JOBS bounds how many packages are compiled at a time.
+# WEIR_GO_JOBS bounds how many packages are compiled at a time. WEIR_GO_BUILD=no: only what was built
+# before; exit status 4 if it was not.
 # A Go older than 1.21 (Debian 12's) is only used to fetch a newer one, which is a module too and is
 # verified like any other (golang.org/toolchain).
 set -euo pipefail
@@ -87,6 +88,9 @@ case "$package" in
 esac
 
 if [ ! -x "$program" ]; then
+    if [ "${WEIR_GO_BUILD:-}" = no ]; then
+        exit 4
+    fi
     unset GOROOT
     go=$(find_go)
     work=$(mktemp -d "${TMPDIR:-/tmp}/weir-go-tool.XXXXXX")
