@@ -147,10 +147,6 @@ double cpu_seconds() {
     return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-}  // namespace
-
-namespace {
-
 void add_api_kinds(Scrape& scrape, const Snapshot& snapshot) {
     const auto add = [&](Id id, auto value) {
         auto& family = scrape.family(id);
@@ -159,16 +155,16 @@ void add_api_kinds(Scrape& scrape, const Snapshot& snapshot) {
         }
     };
     using Kind = Snapshot::ApiKind;
-    add(kApiConnected, [](const Kind& kind) { return kind.connected ? 1 : 0; });
-    add(kApiSynced, [](const Kind& kind) { return kind.synced ? 1 : 0; });
-    add(kApiSilence, [](const Kind& kind) { return kind.silence; });
-    add(kApiLag, [](const Kind& kind) { return kind.lag; });
-    add(kApiLists, [](const Kind& kind) { return kind.lists; });
-    add(kApiWatches, [](const Kind& kind) { return kind.watches; });
-    add(kApiEvents, [](const Kind& kind) { return kind.events; });
-    add(kApiBytes, [](const Kind& kind) { return kind.bytes; });
-    add(kApiFailures, [](const Kind& kind) { return kind.failures; });
-    add(kApiRefused, [](const Kind& kind) { return kind.refused; });
+    add(kKubeConnected, [](const Kind& kind) { return kind.connected ? 1 : 0; });
+    add(kKubeSynced, [](const Kind& kind) { return kind.synced ? 1 : 0; });
+    add(kKubeSilence, [](const Kind& kind) { return kind.silence; });
+    add(kKubeLag, [](const Kind& kind) { return kind.lag; });
+    add(kKubeLists, [](const Kind& kind) { return kind.lists; });
+    add(kKubeWatches, [](const Kind& kind) { return kind.watches; });
+    add(kKubeEvents, [](const Kind& kind) { return kind.events; });
+    add(kKubeBytes, [](const Kind& kind) { return kind.bytes; });
+    add(kKubeFailures, [](const Kind& kind) { return kind.failures; });
+    add(kKubeRefused, [](const Kind& kind) { return kind.refused; });
 }
 
 }  // namespace

@@ -8,6 +8,8 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
+
 namespace weir::test {
 namespace fs = std::filesystem;
 

@@ -125,6 +125,17 @@ ports: [{name: http, port: 8080, protocol: TCP}]
     }));
 }
 
+// The agent keeps no capability to read what others own.
+TEST_F(ClusterTest, AKeyOfAnotherUserIsNamed) {
+    const auto key = plane_->dir() / "agent.key";
+    ASSERT_TRUE(run({"chown", "nobody", key}).ok());
+    node_->launch_agent(flags_);
+    EXPECT_EQ(node_->agent().wait_for(20s), 1);
+    EXPECT_THAT(node_->agent_log(), HasSubstr(key.string() + ": Permission denied: let the user"));
+    ASSERT_TRUE(run({"chown", "root", key}).ok());
+    EXPECT_TRUE(node_->start_agent(flags_));
+}
+
 TEST_F(ClusterTest, ServicesOutliveTheApiServerAndAnAgentThatStartsWithoutOne) {
     ASSERT_TRUE(node_->start_agent(flags_));
     ASSERT_TRUE(web_answers()) << web();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kube/api/access.h"
 
+#include <cerrno>
 #include <charconv>
 #include <cstdlib>
 
@@ -98,7 +99,14 @@ Result<std::string> Secret::read() const {
     if (!error && size > kMaxSecret) {
         return fail(Errc::kInvalid, "{} is over {} KiB", file.string(), kMaxSecret >> 10);
     }
-    return read_file(file);
+    auto content = read_file(file);
+    if (!content && content.error().os_errno() == EACCES) {
+        return fail(Errc::kPermission,
+                    "{}: let the user of the agent own it; it reads no files of others, not even "
+                    "as root",
+                    content.error().message());
+    }
+    return content;
 }
 
 bool in_cluster(const fs::path& directory) {
