@@ -19,6 +19,7 @@
 #include "lb/planner.h"
 #include "lb/tables.h"
 #include "rows.h"
+#include "weir/limits.h"
 
 namespace {
 

@@ -1,5 +1,5 @@
-#!/ usr / bin / env python3
-#SPDX - License - Identifier : Apache - 2.0
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """CNI ADD through the real plugin and the real agent, 30 at once, beside bare veth pairs with addresses made at once."""
 import argparse
 import contextlib
@@ -33,7 +33,7 @@ def main():
     report.progress(f"cni: {args.rounds} rounds of 1 and of {args.pods} at once")
     node = Node("cni", build)
     with contextlib.closing(node):
-#An address rests after its pod : a range that the rounds do not use up.
+        # An address rests after its pod: a range that the rounds do not use up.
         node.start("--pod-cidrs=10.244.0.0/18,fd00:10:244::/64")
         spaces = ["/run/netns/" + add_netns(node.stack, f"cni-{n}") for n in range(args.pods)]
         done = subprocess.run([f"{build}/bench/bench_cni_add", str(args.rounds), f"{build}/src/cni/weir-cni",

@@ -15,6 +15,7 @@
 #include "prog/harness.h"
 #include "prog/node.h"
 #include "prog/scenario.h"
+#include "rows.h"
 
 namespace weir::bench {
 namespace {
@@ -32,7 +33,7 @@ T must(Result<T> result) {
     if constexpr (!std::is_void_v<T>) return std::move(*result);
 }
 
-struct Row {
+struct Series {
     Scenario scenario;
     Family family;
     std::vector<double> over_empty, hash_over_empty, empty;
@@ -56,30 +57,30 @@ class Bench {
     /// Measures the rows added since the last call, with the flows of theirs that exist.
     void measure(unsigned rounds);
     [[nodiscard]] Node& node() { return *node_; }
-    [[nodiscard]] const std::vector<Row>& rows() const { return rows_; }
+    [[nodiscard]] const std::vector<Series>& rows() const { return rows_; }
 
   private:
     void prepare();
-    void round(Row& row);
+    void round(Series& row);
     enum class Target : uint8_t { kEmpty, kHash, kProgram };
-    Cost pass(const Row& row, Target target, int program);
-    void check_pass(const Row& row);
-    void clear(const Row& row);
-    void sample(const Row& row);
-    [[nodiscard]] unsigned ifindex(const Row& row) const {
+    Cost pass(const Series& row, Target target, int program);
+    void check_pass(const Series& row);
+    void clear(const Series& row);
+    void sample(const Series& row);
+    [[nodiscard]] unsigned ifindex(const Series& row) const {
         return row.scenario.kind == Scenario::Kind::kNodePort ? node_->external() : node_->veth();
     }
 
     std::string_view only_;
     std::unique_ptr<Node> node_;
     Harness harness_;
-    std::vector<Row> rows_;
+    std::vector<Series> rows_;
     size_t first_ = 0;  // of the rows added last
     size_t standing_ = 0;
     Node::Counts counts_;
 };
 
-[[noreturn]] void wrong(const Row& row, const std::string& what) {
+[[noreturn]] void wrong(const Series& row, const std::string& what) {
     must<void>(fail(Errc::kInternal, "{}, IPv{}: {}", row.scenario.name,
                     static_cast<int>(row.family), what));
     std::abort();
@@ -98,7 +99,7 @@ void Bench::prepare() {
     counts_ = must(node_->counts());
 }
 
-void Bench::sample(const Row& row) {
+void Bench::sample(const Series& row) {
     const Fd stub = must(node_->stub(row.scenario.hook()));
     harness_.set_frames(row.scenario.frames, row.scenario.senders);
     must(harness_.aim_at(stub.get()));
@@ -113,7 +114,7 @@ void Bench::sample(const Row& row) {
 }
 
 /// Every packet did what it had to: nothing was dropped, every new flow counted and reported.
-void Bench::check_pass(const Row& row) {
+void Bench::check_pass(const Series& row) {
     const Node::Counts now = must(node_->counts());
     const uint64_t opened = row.scenario.half_open != 0 ? row.scenario.frames.size() : 0;
     if (now.drops != counts_.drops) wrong(row, fmt::format("{} drops", now.drops - counts_.drops));
@@ -128,14 +129,14 @@ void Bench::check_pass(const Row& row) {
 }
 
 /// Half-open flows go before there are too many, and are as many as there must be.
-void Bench::clear(const Row& row) {
+void Bench::clear(const Series& row) {
     if (row.scenario.half_open == 0) return;
     const size_t entries = must(node_->clear_half(row.family));
     const size_t expected = size_t{row.scenario.half_open} * row.scenario.entries_a_flow();
     if (entries != expected) wrong(row, fmt::format("{} entries of {}", entries, expected));
 }
 
-Cost Bench::pass(const Row& row, Target target, int program) {
+Cost Bench::pass(const Series& row, Target target, int program) {
     Cost total;
     must(target == Target::kEmpty  ? harness_.aim_at_nothing()
          : target == Target::kHash ? harness_.aim_at_one_hash()
@@ -155,7 +156,7 @@ Cost Bench::pass(const Row& row, Target target, int program) {
     return total;
 }
 
-void Bench::round(Row& row) {
+void Bench::round(Series& row) {
     const Fd stub = must(node_->stub(row.scenario.hook()));
     harness_.set_frames(row.scenario.frames, row.scenario.senders);
     const Cost empty = pass(row, Target::kEmpty, 0);
@@ -184,48 +185,29 @@ void Bench::measure(unsigned rounds) {
     first_ = rows_.size();
 }
 
-double quantile(std::vector<double> values, double q) {
-    std::ranges::sort(values);
-    return values[std::min(values.size() - 1, static_cast<size_t>(q * double(values.size())))];
-}
-
-void print_text(const std::vector<Row>& rows, unsigned rounds) {
-    fmt::print(
-        "{} flows a row and round (warm: {}), {} rounds; {} Services, {} endpoints\n"
-        "ns a packet over an empty program in the same harness\n\n",
-        BENCH_FRAMES, kFewFlows, rounds, kServices, kServices * kEndpointsEach);
-    fmt::print("{:<44} {:>7} {:>15} {:>6}  {:>8} {:>9} {:>12} {:>13}\n", "", "median", "min..p90",
-               "aim", "empty", "one hash", "established", "instructions");
-    for (const Row& row : rows) {
-        fmt::print("{:<39} IPv{} {:>7.0f} {:>15} {:>6}  {:>8.0f} {:>9.0f} {:>12} {:>13}\n",
-                   row.scenario.name, static_cast<int>(row.family), quantile(row.over_empty, 0.5),
-                   fmt::format("{:.0f}..{:.0f}", quantile(row.over_empty, 0),
-                               quantile(row.over_empty, 0.9)),
-                   row.scenario.aim_ns > 0 ? fmt::format("{:.0f}", row.scenario.aim_ns) : "",
-                   quantile(row.empty, 0.5), quantile(row.hash_over_empty, 0.5), row.standing,
-                   row.instructions.empty()
-                       ? "no counter"
-                       : fmt::format("{:.0f}", quantile(row.instructions, 0.5)));
+/// Against one lookup in a hash of the same size, over the empty program both.
+Row to_row(const Series& series) {
+    Row row{.kind = "prog",
+            .name = fmt::format("{}, IPv{}", series.scenario.name, static_cast<int>(series.family)),
+            .unit = "ns over empty",
+            .samples = series.over_empty,
+            .against = "one hash lookup",
+            .ratios = {},
+            .aim = {},
+            .met = {},
+            .note = {}};
+    for (size_t i = 0; i < series.over_empty.size(); ++i)
+        row.ratios.push_back(series.over_empty[i] / series.hash_over_empty[i]);
+    if (series.scenario.aim_ns > 0) {
+        row.aim = fmt::format("\u2264{:.0f} ns", series.scenario.aim_ns);
+        row.met = quantile(series.over_empty, 0.5) <= series.scenario.aim_ns;
     }
-}
-
-void print_json(const std::vector<Row>& rows, unsigned rounds) {
-    fmt::print("{{\"benchmark\": \"prog\", \"flows\": {}, \"rounds\": {}, \"rows\": [",
-               BENCH_FRAMES, rounds);
-    for (size_t i = 0; i < rows.size(); ++i) {
-        const Row& row = rows[i];
-        fmt::print(
-            "{}{{\"what\": \"{}\", \"family\": {}, \"aim_ns\": {:.0f}, \"p50_ns\": {:.1f}, "
-            "\"min_ns\": {:.1f}, \"p90_ns\": {:.1f}, \"empty_ns\": {:.1f}, "
-            "\"one_hash_ns\": {:.1f}, \"instructions\": {}}}",
-            i == 0 ? "" : ", ", row.scenario.name, static_cast<int>(row.family),
-            row.scenario.aim_ns, quantile(row.over_empty, 0.5), quantile(row.over_empty, 0),
-            quantile(row.over_empty, 0.9), quantile(row.empty, 0.5),
-            quantile(row.hash_over_empty, 0.5),
-            row.instructions.empty() ? "null"
-                                     : fmt::format("{:.0f}", quantile(row.instructions, 0.5)));
-    }
-    fmt::print("]}}\n");
+    row.note =
+        fmt::format("{} flows established; {}", series.standing,
+                    series.instructions.empty()
+                        ? std::string("no instruction counter")
+                        : fmt::format("{:.0f} instructions", quantile(series.instructions, 0.5)));
+    return row;
 }
 
 /// On one CPU: a move would show as cold caches.
@@ -238,7 +220,6 @@ void pin_to_this_cpu() {
 
 struct Options {
     unsigned rounds = 9;
-    bool json = false;
     std::string_view only;
 };
 
@@ -278,8 +259,8 @@ int run(const Options& options) {
             bench.measure(options.rounds);
         }
     }
-    options.json ? print_json(bench.rows(), options.rounds)
-                 : print_text(bench.rows(), options.rounds);
+    for (const Series& series : bench.rows())
+        print(to_row(series));
     return 0;
 }
 
@@ -290,14 +271,12 @@ int main(int argc, char** argv) {
     weir::bench::Options options;
     for (int i = 1; i < argc; ++i) {
         const std::string_view argument = argv[i];
-        if (argument == "--json") {
-            options.json = true;
-        } else if (argument == "--rounds" && i + 1 < argc) {
+        if (argument == "--rounds" && i + 1 < argc) {
             options.rounds = static_cast<unsigned>(std::max(1, std::atoi(argv[++i])));
         } else if (argument == "--only" && i + 1 < argc) {
             options.only = argv[++i];
         } else {
-            fmt::print(stderr, "usage: bench_prog [--rounds N] [--only PART-OF-A-NAME] [--json]\n");
+            fmt::print(stderr, "usage: bench_prog [--rounds N] [--only PART-OF-A-NAME]\n");
             return 2;
         }
     }

@@ -20,6 +20,7 @@ Snapshot snapshot() {
     s.tables = {{"weir_ct4", 10, 1000, 4096}};
     s.pools = {{"IPv4", 5, 1, 253}};
     s.problems = {{"Service", 2}};
+    s.api_refused = {{"malformed", 4}};
     s.ready = true;
     return s;
 }
@@ -39,6 +40,7 @@ TEST(Metrics, ShowsWhatTheKernelAndTheAgentSay) {
           "weir_table_capacity{table=\"weir_ct4\"} 1000\n",
           "weir_ipam_addresses{family=\"IPv4\",state=\"used\"} 5\n",
           "weir_ipam_capacity{family=\"IPv4\"} 253\n", "weir_problems{kind=\"Service\"} 2\n",
+          "weir_api_refused_total{reason=\"malformed\"} 4\n",
           "weir_programming_duration_seconds_bucket{le=\"0.005\"} 1\n",
           "weir_programming_duration_seconds_bucket{le=\"0.0025\"} 0\n",
           "kubeproxy_network_programming_duration_seconds_bucket{le=\"2\"} 1\n",

@@ -266,9 +266,10 @@ TEST_F(TablesTest, AFullTableOfServicesRefusesTheOneThatIsTooMuch) {
     upsert({plan("a", 1, {1}), plan("b", 2, {2}), plan("c", 3, {3})});
     EXPECT_EQ(ask(2), "LB 10.1.0.2:8080");
     EXPECT_EQ(ask(3), "MISS");
-    EXPECT_THAT(problems(), testing::ElementsAre(
-                                "shop/c:/TCP/IPv4 not programmed: the table of Service ports is "
-                                "full: 2 of 2, 1 needed; tried again when room is made"));
+    EXPECT_THAT(problems(),
+                testing::ElementsAre(
+                    "shop/c:/TCP/IPv4 not programmed: the table of Service ports is "
+                    "full: 2 of 2, 1 needed (see --max-services); tried again when room is made"));
     remove("a");
     EXPECT_EQ(ask(3), "MISS");
     grace();

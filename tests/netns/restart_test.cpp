@@ -155,8 +155,9 @@ TEST_F(Expiry, GoesOnWithTheAgentDead) {
     };
     EXPECT_THAT(tracked(), HasSubstr(kVip4));
     EXPECT_TRUE(eventually([&] { return tracked().empty(); })) << tracked();
-    // Not only out of sight: the kernel removed them, two entries a translated flow.
-    EXPECT_TRUE(eventually([&] { return sweep(node_).expired >= before + 2 * kFlows; }))
+    // Not only out of sight: the kernel removed them, two entries a translated flow. All shards
+    // take one walk of about 13 s.
+    EXPECT_TRUE(eventually([&] { return sweep(node_).expired >= before + 2 * kFlows; }, 60s))
         << sweep(node_).expired - before;
     EXPECT_FALSE(node_.agent_running());
 }

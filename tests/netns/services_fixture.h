@@ -20,16 +20,6 @@ inline const std::string& vip(int family) {
     static const std::string six = kVip6;
     return family == 4 ? four : six;
 }
-inline std::string node_ip(int family) {
-    return family == 4 ? "192.0.2.1" : "2001:db8::1";
-}
-inline std::string outside_ip(int family) {
-    return family == 4 ? "192.0.2.2" : "2001:db8::2";
-}
-inline std::string joined(const std::string& address, int port) {
-    return address.find(':') == std::string::npos ? address + ":" + std::to_string(port)
-                                                  : "[" + address + "]:" + std::to_string(port);
-}
 
 class Services : public testing::TestWithParam<const char*> {
   protected:
