@@ -150,7 +150,7 @@ class Client:
                     if fault["kind"] == "cut":
                         stream.sendall(piece[:keep])
                         return False
-                    out = piece[:keep] + b"\xff" * (len(piece) - keep)
+                    out = (piece[:keep] + b"\xff\r\n" * len(piece))[:len(piece)]
                 passed += len(piece)
                 stream.sendall(out)
             if (length is not None and passed >= length) or (length is None and tail.endswith(b"0\r\n\r\n")):
