@@ -267,13 +267,14 @@ void Reflector::collect(EventType type, Item item) {
 
 void Reflector::finish_list(std::string_view how) {
     log::debug("{}: {} objects {}", to_string(resource_.kind), listing_.objects.size(), how);
-    shared_.inbox.replace(resource_.kind, std::exchange(listing_, {}));
     listing_stream_ = false;
+    // First: whoever finds the objects finds the state that goes with them.
     shared_.board.update(resource_.kind, [&](KindState& state) {
         ++state.lists;
         state.absent = machine_.absent();
         state.resource_version = machine_.resource_version();
     });
+    shared_.inbox.replace(resource_.kind, std::exchange(listing_, {}));
 }
 
 asio::awaitable<void> Reflector::list(const ListWatch::Step& step) {
