@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The project's own scenarios: what a node and a cluster go through, and what must hold meanwhile and after.
+
+A scenario is a module here: the first line of its docstring says what it shows, run(lab) does it and raises Failure
+where something does not hold. Each gets a namespace of its own, which is deleted afterwards, and a cluster that is good.
+"""
+
+import importlib
+import json
+import pkgutil
+import time
+import traceback
+
+from ..shell import Failure, progress, wait_until
+
+AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.56"
+PAUSE = "registry.k8s.io/pause:3.10.1"
+
+
+class Lab:
+    """What a scenario works with: the cluster, a namespace, and shorthands that wait and check."""
+
+    def __init__(self, cluster, namespace):
+        self.cluster = cluster
+        self.namespace = namespace
+
+    def kubectl(self, *arguments, **options):
+        return self.cluster.kubectl(f"--namespace={self.namespace}", *arguments, **options)
+
+    def apply(self, *objects):
+        self.kubectl("apply", "-f", "-", input="\n---\n".join(json.dumps(item) for item in objects))
+
+    def get(self, kind, selector=""):
+        chosen = [f"--selector={selector}"] if selector else []
+        return json.loads(self.kubectl("get", kind, "-o", "json", *chosen))["items"]
+
+    def deployment(self, name, replicas, node="", image=PAUSE, args=(), port=0):
+        """A Deployment whose pods are labelled app=name, ended at once when deleted."""
+        container = {"name": "main", "image": image, "imagePullPolicy": "IfNotPresent", "args": list(args),
+                     "resources": {"requests": {"cpu": "1m", "memory": "4Mi"}}}
+        if port:
+            container["readinessProbe"] = {"tcpSocket": {"port": port}, "periodSeconds": 1}
+        spec = {"containers": [container], "terminationGracePeriodSeconds": 1}
+        if node:
+            spec["nodeSelector"] = {"kubernetes.io/hostname": node}
+        self.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {
+            "replicas": replicas, "selector": {"matchLabels": {"app": name}},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "50%", "maxUnavailable": "50%"}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": spec}}})
+
+    def rolled_out(self, name, seconds=180):
+        self.kubectl("rollout", "status", f"deployment/{name}", f"--timeout={seconds}s", timeout=seconds + 10)
+
+    def pods(self, app):
+        """Running pods of a Deployment that are not being deleted."""
+        return [pod for pod in self.get("pods", f"app={app}")
+                if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]]
+
+    def pods_gone(self, seconds=120):
+        wait_until(f"all pods of {self.namespace} are gone", lambda: not self.get("pods"), seconds, every=1)
+
+    def http(self, pod, address, path="/hostname", port=8080):
+        """What a server says to a pod over HTTP; empty when it does not answer within 2 s."""
+        host = f"[{address}]" if ":" in address else address
+        return self.kubectl("exec", pod, "--", "curl", "-s", "-m", "2", f"http://{host}:{port}{path}", check=False,
+                            timeout=30)
+
+
+def addresses(pod):
+    return [entry["ip"] for entry in pod["status"].get("podIPs", [])]
+
+
+def container_ids(pods):
+    return {pod["metadata"]["name"]: pod["status"]["containerStatuses"][0]["containerID"] for pod in pods}
+
+
+def check(condition, text):
+    if not condition:
+        raise Failure(text)
+
+
+def names():
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def title(name):
+    return (importlib.import_module(f"{__name__}.{name}").__doc__ or "").strip().splitlines()[0]
+
+
+def run_one(cluster, name):
+    """Runs a scenario; None if all held, else why not."""
+    module = importlib.import_module(f"{__name__}.{name}")
+    namespace = f"scenario-{name.replace('_', '-')}"
+    lab = Lab(cluster, namespace)
+    try:
+        cluster.wait_ready()
+        cluster.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=120s", timeout=130)
+        cluster.kubectl("create", "namespace", namespace)
+        module.run(lab)
+        return None
+    except Failure as error:
+        return str(error)
+    except Exception:  # a scenario's own mistake must not hide the others
+        return traceback.format_exc()
+    finally:
+        cluster.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=120s", timeout=130,
+                        check=False)
+
+
+def run(cluster, wanted):
+    """Runs scenarios one after the other with a line for each; exit status."""
+    unknown = set(wanted) - set(names())
+    if unknown:
+        raise Failure(f"no scenario {', '.join(sorted(unknown))}; there are {', '.join(names())}")
+    failed = 0
+    for name in wanted or names():
+        progress(f"scenario {name}: {title(name)}")
+        started = time.monotonic()
+        reason = run_one(cluster, name)
+        failed += reason is not None
+        print(f"{'FAILED' if reason else 'passed'}  {name}  {time.monotonic() - started:.1f} s"
+              f"{': ' + reason if reason else ''}", flush=True)
+    return 1 if failed else 0
