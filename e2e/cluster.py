@@ -8,7 +8,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import cgroups, components, fabric, images, reference
+from . import cgroups, components, fabric, imagestore, reference
 from .controlplane import ControlPlane
 from .node import Node
 from .pki import Authority
@@ -33,14 +33,14 @@ class Cluster:
         if is_there(self.plan.name):
             raise Failure(f"cluster \"{self.plan.name}\" is there: ./dev cluster down, or another --name")
         components.build_all(components.CLUSTER)
-        archives = images.build()
+        store = imagestore.build()
         self.plan.save()
         self.pki.create()
         progress(f"control plane of \"{self.plan.name}\"")
         self.control_plane.up(self.pki)
         progress(f"nodes {', '.join(self.nodes)}")
         with ThreadPoolExecutor(len(self.nodes)) as pool:
-            list(pool.map(lambda node: node.up(self.pki, archives), self.nodes.values()))
+            list(pool.map(lambda node: node.up(self.pki, store), self.nodes.values()))
         wait_until("every node has registered", lambda: len(self.pod_cidrs()) == len(self.nodes), 60, every=0.5)
         self.kubectl("apply", "-f", "-", input=coredns(self.plan))
         self.install_network()
@@ -90,12 +90,7 @@ class Cluster:
         if not archive.is_file():
             raise Failure(f"there is no archive {archive}")
         for node in self.nodes.values():
-            target = node.root / "var/tmp" / archive.name
-            shutil.copyfile(archive, target)
-            try:
-                node.run(["ctr", "--namespace=k8s.io", "images", "import", f"/var/tmp/{archive.name}"], timeout=300)
-            finally:
-                target.unlink()
+            node.import_image(archive)
             progress(f"{archive.name} is on {node.name}")
 
     def machine(self, name):

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node: a machine with containerd and kubelet, as unmodified as they come from Debian and Kubernetes."""
 
+import shutil
 from pathlib import Path
 
-from . import fabric
+from . import fabric, imagestore
 from .machine import Machine
 from .shell import wait_until
 
@@ -57,16 +58,13 @@ class Node(Machine):
         self.bin_dir = bin_dir
         self.files = list(files)
 
-    def up(self, pki, images):
-        """Lays the node down, boots it, and imports images (a directory of archives)."""
+    def up(self, pki, store):
+        """Lays the node down with the images of a store (imagestore.py), and boots it."""
         pki.add_node(self.name)
-        self.create([(self.bin_dir, self.bin_dir, True), (pki.directory, pki.directory, True),
-                     (images, "/opt/images", True), *self.files])
+        self.create([(self.bin_dir, self.bin_dir, True), (pki.directory, pki.directory, True), *self.files])
+        imagestore.copy(store, self.root / "var/lib/containerd")
         self.configure(pki)
         self.plug_in_and_boot()
-        self.import_images(sorted(images.glob("*.tar")))
-        self.define_kubelet(pki)
-        self.start("kubelet")
 
     def configure(self, pki):
         etc = self.root / "etc"
@@ -77,14 +75,12 @@ class Node(Machine):
         for directory in ("etc/cni/net.d", "opt/cni/bin"):
             (self.root / directory).mkdir(parents=True, exist_ok=True)
         self.define("containerd", ["containerd", "--config", "/etc/containerd.toml"])
-
-    def define_kubelet(self, pki):
-        """Starts with the runtime: not before its socket is there."""
         addresses = ",".join(map(str, self.plan.addresses(self.name)))
         kubelet = [f"{self.bin_dir}/kubelet", "--config=/etc/kubelet.yaml",
                    f"--kubeconfig={pki.path(f'{self.name}.conf')}", f"--hostname-override={self.name}",
                    f"--node-ip={addresses}", "--root-dir=/var/lib/kubelet", "--v=2",
                    f"--node-labels=topology.kubernetes.io/region=r,topology.kubernetes.io/zone=z-{self.name}"]
+        # Not before the runtime's socket is there.
         self.define("kubelet", ["/bin/sh", "-c", 'until [ -S "$0" ]; do sleep 0.1; done; exec "$@"',
                                 CONTAINERD_SOCKET, *kubelet])
 
@@ -94,10 +90,14 @@ class Node(Machine):
         wait_until(f"containerd on {self.name} listens (see {self.root}/var/log/containerd.log)",
                    lambda: (Path(f"/proc/{self.pid()}/root") / CONTAINERD_SOCKET.lstrip("/")).exists(), 30)
 
-    def import_images(self, archives):
-        """Puts images into the node's runtime. Archives must be seen by the node below /opt/images."""
-        for archive in archives:
-            self.run(["ctr", "--namespace=k8s.io", "images", "import", f"/opt/images/{archive.name}"], timeout=300)
+    def import_image(self, archive):
+        """Puts an archive's image into the node's runtime."""
+        target = self.root / "var/tmp" / archive.name
+        shutil.copyfile(archive, target)
+        try:
+            self.run(["ctr", "--namespace=k8s.io", "images", "import", f"/var/tmp/{archive.name}"], timeout=300)
+        finally:
+            target.unlink()
 
     def reboot(self):
         """A power cut and a boot: processes, namespaces, /run and bpffs are gone, the disk stays."""
