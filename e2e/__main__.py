@@ -6,7 +6,7 @@ import os
 import sys
 
 from . import cluster as clusters
-from . import conformance, scenarios
+from . import conformance, scenarios, weir
 from . import plan as plans
 from .shell import Failure, progress
 
@@ -19,9 +19,12 @@ def cluster_parser(commands):
     up.add_argument("--nodes", type=int, default=3, help="worker nodes (default %(default)s)")
     up.add_argument("--ip", choices=plans.FAMILIES, default="dual", help="address families (default %(default)s)")
     up.add_argument("--network", choices=plans.NETWORKS, default="none",
-                    help="what connects the pods; reference: the CNI project's plugins and kube-proxy "
+                    help="what connects the pods: nothing yet, the CNI project's plugins with kube-proxy, or Weir "
                          "(default %(default)s)")
     up.add_argument("--proxy-mode", choices=("nftables", "iptables"), default="nftables", help="of the reference")
+    up.add_argument("--agent", choices=("binaries",), help="Weir as the network: binaries runs a build tree's programs")
+    up.add_argument("--binaries", default=str(weir.RELEASE), metavar="DIR",
+                    help="the build tree (default %(default)s)")
     verbs.add_parser("down", help="remove the cluster, whatever state it is in")
     verbs.add_parser("status", help="what runs; exit status 1 unless all does")
     verbs.add_parser("kubectl", help="kubectl as the cluster's administrator", add_help=False)
@@ -66,7 +69,8 @@ def parse(arguments):
 
 
 def up(options):
-    plan = plans.Plan(options.name, options.nodes, options.ip, options.network, options.proxy_mode)
+    network = "weir" if options.agent else options.network
+    plan = plans.Plan(options.name, options.nodes, options.ip, network, options.proxy_mode, options.binaries)
     clusters.Cluster(plan).up()
     progress(f"cluster \"{plan.name}\" is up: ./dev cluster kubectl get nodes")
     return 0

@@ -8,7 +8,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import cgroups, components, fabric, imagestore, reference
+from . import cgroups, components, fabric, imagestore, reference, weir
 from .controlplane import ControlPlane
 from .node import Node
 from .pki import Authority
@@ -26,7 +26,8 @@ class Cluster:
         self.pki = Authority(plan)
         self.bin_dir = components.build("kubectl").parent
         self.control_plane = ControlPlane(plan, self.bin_dir)
-        self.nodes = {name: Node(plan, name, self.bin_dir) for name in plan.node_names}
+        files = weir.binds(plan.binaries) if plan.network == "weir" else []
+        self.nodes = {name: Node(plan, name, self.bin_dir, files) for name in plan.node_names}
 
     def up(self):
         """Brings everything up from nothing, or says what is in the way."""
@@ -50,10 +51,14 @@ class Cluster:
         if self.plan.network == "none":
             progress("no network: nodes are not Ready until one is installed")
             return
-        cidrs = self.pod_cidrs()
         progress(f"network: {self.plan.network}")
-        for name, node in self.nodes.items():
-            reference.install(self.plan, node, cidrs[name], self.pki)
+        if self.plan.network == "weir":
+            self.kubectl("apply", "-f", MANIFESTS / "weir-agent-rbac.yaml")
+            for node in self.nodes.values():
+                weir.install(self.plan, node, self.pki)
+        else:
+            for name, cidrs in self.pod_cidrs().items():
+                reference.install(self.plan, self.nodes[name], cidrs, self.pki)
         self.wait_ready()
 
     def wait_ready(self):

@@ -74,6 +74,8 @@ class Node(Machine):
         (etc / "resolv.conf").write_text("nameserver 127.0.0.1\n")
         for directory in ("etc/cni/net.d", "opt/cni/bin"):
             (self.root / directory).mkdir(parents=True, exist_ok=True)
+        # The runtime sets up every pod's loopback device with it, whatever the network.
+        shutil.copy2("/usr/lib/cni/loopback", self.root / "opt/cni/bin/loopback")
         self.define("containerd", ["containerd", "--config", "/etc/containerd.toml"])
         addresses = ",".join(map(str, self.plan.addresses(self.name)))
         kubelet = [f"{self.bin_dir}/kubelet", "--config=/etc/kubelet.yaml",

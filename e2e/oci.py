@@ -68,6 +68,11 @@ class Tree:
                 add(archive, path, kind, mode, content)
         return buffer.getvalue()
 
+    def lay_out(self, root):
+        """The same files as a directory."""
+        with tarfile.open(fileobj=io.BytesIO(self.tar())) as archive:
+            archive.extractall(root)
+
     def parents(self):
         return {str(parent) for path in self.files for parent in Path(path).parents} - {"."}
 

@@ -13,6 +13,7 @@ CLIENTS = {
     "kube-controller-manager": "/CN=system:kube-controller-manager",
     "kube-scheduler": "/CN=system:kube-scheduler",
     "kube-proxy": "/CN=system:kube-proxy",
+    "weir-agent": "/CN=weir-agent",
     "front-proxy": "/CN=front-proxy",
 }
 

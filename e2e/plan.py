@@ -30,6 +30,7 @@ class Plan:
     ip: str = "dual"
     network: str = "none"
     proxy_mode: str = "nftables"
+    binaries: str = ""  # build tree whose programs nodes run, for network weir
 
     def __post_init__(self):
         if not re.fullmatch(r"[a-z][a-z0-9]{0,11}", self.name):

@@ -12,7 +12,7 @@ from . import fabric
 from .plan import CONTROL_PLANE
 
 PLUGINS = Path("/usr/lib/cni")
-NEEDED = ("bridge", "host-local", "loopback", "portmap")
+NEEDED = ("bridge", "host-local", "portmap")
 
 
 def conflist(cidrs):
