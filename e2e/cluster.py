@@ -52,13 +52,16 @@ class Cluster:
             progress("no network: nodes are not Ready until one is installed")
             return
         progress(f"network: {self.plan.network}")
+        cidrs = self.pod_cidrs()
+        for name, ranges in cidrs.items():  # the link's router knows where pods are, as a cloud's does
+            fabric.route_pods(self.plan, name, ranges, [CONTROL_PLANE])
         if self.plan.network == "weir":
             self.kubectl("apply", "-f", MANIFESTS / "weir-agent-rbac.yaml")
             for node in self.nodes.values():
                 weir.install(self.plan, node, self.pki)
         else:
-            for name, cidrs in self.pod_cidrs().items():
-                reference.install(self.plan, self.nodes[name], cidrs, self.pki)
+            for name, ranges in cidrs.items():
+                reference.install(self.plan, self.nodes[name], ranges, self.pki)
         self.wait_ready()
 
     def wait_ready(self):

@@ -2,6 +2,7 @@
 """Programs that a cluster is made of: Kubernetes and its suites, built from pinned Go modules, once a machine."""
 
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -32,34 +33,44 @@ IMAGES = ("agnhost", "regression-issue-74839", "coredns")
 SUITE = ("ginkgo", "e2e.test")
 
 
+def kubernetes_version():
+    """The version that the pinned module names."""
+    found = re.search(r"^\s*k8s\.io/kubernetes (v\S+)$", (GO_TOOL.parent / "kubernetes/go.mod").read_text(), re.M)
+    return found.group(1)
+
+
+def place(name):
+    """Where go-tool.sh puts a program; it may not be there yet."""
+    if "@" in PACKAGES[name]:
+        return CACHE / f"{name}-{PACKAGES[name].partition('@')[2]}"
+    return CACHE / f"kubernetes-{kubernetes_version()}" / name
+
+
 def build(name):
-    """The path of a program, built if it is not there yet. Minutes at first, with a progress line."""
-    package = PACKAGES[name]
-    arguments = ["--test", package] if name.endswith(".test") else [package]
+    """The path of a program, built if it is not there yet. Minutes at first."""
+    path = place(name)
+    if path.exists():
+        return path
+    arguments = ["--test", PACKAGES[name]] if name.endswith(".test") else [PACKAGES[name]]
     # A child that is stopped by Ctrl-C leaves Go's own cache behind, so the next start goes on from there.
-    command = ["nice", "-n", "19", GO_TOOL, CACHE, *arguments]
-    environment = {"WEIR_GO_JOBS": "2", **os.environ}
-    started = time.monotonic()
-    built = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
-                           env=environment)
+    built = subprocess.run(["nice", "-n", "19", GO_TOOL, CACHE, *arguments], stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, text=True, check=False,
+                           env={"WEIR_GO_JOBS": "2", **os.environ})
     if built.returncode != 0:
-        raise Failure(f"{name} ({package}) cannot be built: {built.stderr.strip()[-2000:]}")
-    seconds = time.monotonic() - started
-    if seconds > 1:
-        progress(f"built {name} in {seconds:.0f} s")
-    return Path(built.stdout.strip().splitlines()[-1])
+        raise Failure(f"{name} ({PACKAGES[name]}) cannot be built: {built.stderr.strip()[-2000:]}")
+    if not path.exists():
+        raise Failure(f"{GO_TOOL} put {name} elsewhere: {built.stdout.strip()}")
+    return path
 
 
 def build_all(names):
-    """Builds what is missing of several programs; name to path."""
+    """Builds what is missing of several programs, with a line for each; name to path."""
     paths = {}
     for number, name in enumerate(names, 1):
-        if not is_built(name):
+        started = time.monotonic()
+        if missing := not place(name).exists():
             progress(f"building {name} ({number} of {len(names)})")
         paths[name] = build(name)
+        if missing:
+            progress(f"built {name} in {time.monotonic() - started:.0f} s")
     return paths
-
-
-def is_built(name):
-    """A quick look, so that what is there needs no progress line."""
-    return any(CACHE.glob(f"*/{name}")) or any(CACHE.glob(f"{name}-*"))

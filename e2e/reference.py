@@ -9,7 +9,6 @@ import shutil
 from pathlib import Path
 
 from . import fabric
-from .plan import CONTROL_PLANE
 
 PLUGINS = Path("/usr/lib/cni")
 NEEDED = ("bridge", "host-local", "portmap")
@@ -46,8 +45,7 @@ def install(plan, node, cidrs, pki):
     temporary = file.with_suffix(".tmp")
     temporary.write_text(json.dumps(conflist(cidrs), indent=1) + "\n")
     temporary.rename(file)
-    others = [name for name in (CONTROL_PLANE, *plan.node_names) if name != node.name]
-    fabric.route_pods(plan, node.name, cidrs, others)
+    fabric.route_pods(plan, node.name, cidrs, [name for name in plan.node_names if name != node.name])
     (node.root / "etc/kube-proxy.yaml").write_text(
         proxy_configuration(plan, node.name, pki.path("kube-proxy.conf")))
     node.define("kube-proxy", [f"{node.bin_dir}/kube-proxy", "--config=/etc/kube-proxy.yaml"])
