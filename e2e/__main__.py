@@ -126,7 +126,7 @@ def with_cluster(options):
         machine = cluster.machine(options.node)
         return clusters.call(machine.enter(options.rest or ["bash"]), preexec_fn=machine.join_cgroups)
     if options.verb == "reboot":
-        cluster.nodes[options.node].reboot()
+        cluster.reboot(options.node)
         return 0
     return service(options, cluster)
 

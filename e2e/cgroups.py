@@ -116,7 +116,7 @@ def join(directories):
             file.write("0")
 
 
-def kill(directories, seconds=10):
+def kill(directories, seconds=60):
     """Ends every process in these cgroups and waits until none is left."""
     deadline = time.monotonic() + seconds
     while pids := members(directories):

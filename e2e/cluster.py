@@ -108,6 +108,16 @@ class Cluster:
             raise Failure(f"no machine \"{name}\": {', '.join([CONTROL_PLANE, *self.nodes])}")
         return self.nodes[name]
 
+    def reboot(self, name):
+        """Power-cycles a node. What an administrator would have made permanent of the network is made again."""
+        if name not in self.nodes:
+            raise Failure(f"no node \"{name}\": {', '.join(self.nodes)}")
+        self.nodes[name].reboot()
+        if self.plan.network == "reference":
+            for other, cidrs in self.pod_cidrs().items():
+                if other != name:
+                    fabric.route_pods(self.plan, other, cidrs, [name])
+
     def status(self):
         """What runs, as text; and whether all of it does."""
         lines, good = [], True

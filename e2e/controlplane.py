@@ -71,7 +71,7 @@ class ControlPlane(Machine):
         self.boot()
         self.wait_ready()
 
-    def wait_ready(self, seconds=90):
+    def wait_ready(self, seconds=180):
         kubectl = [*self.outside(), f"{self.bin_dir}/kubectl", f"--kubeconfig={self.plan.kubeconfig}"]
         try:
             wait_until("the API server is ready",

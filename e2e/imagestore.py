@@ -52,7 +52,7 @@ def unpack(archives, root, state):
         daemon = subprocess.Popen(["unshare", "--mount", "containerd", "--config", str(configuration)],
                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     try:
-        wait_until("containerd listens to unpack images", socket.exists, 30, every=0.05)
+        wait_until("containerd listens to unpack images", socket.exists, 60, every=0.05)
         for archive in archives:
             run(["ctr", f"--address={socket}", "--namespace=k8s.io", "images", "import", archive], timeout=300)
     finally:

@@ -70,7 +70,7 @@ class Machine:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
                 env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "HOME": "/root"},
                 preexec_fn=lambda: cgroups.join(groups))
-        wait_until(f"machine {self.name} boots (see {self.directory}/init.log)", self.answers, 10, every=0.05)
+        wait_until(f"machine {self.name} boots (see {self.directory}/init.log)", self.answers, 60, every=0.05)
 
     def power_off(self):
         """Ends every process of the machine at once, as a power cut would."""

@@ -90,7 +90,7 @@ class Node(Machine):
         fabric.plug_in(self.plan, self.name)
         self.boot()
         wait_until(f"containerd on {self.name} listens (see {self.root}/var/log/containerd.log)",
-                   lambda: (Path(f"/proc/{self.pid()}/root") / CONTAINERD_SOCKET.lstrip("/")).exists(), 30)
+                   lambda: (Path(f"/proc/{self.pid()}/root") / CONTAINERD_SOCKET.lstrip("/")).exists(), 60)
 
     def import_image(self, archive):
         """Puts an archive's image into the node's runtime."""

@@ -10,6 +10,7 @@ import json
 import pkgutil
 import time
 import traceback
+from dataclasses import dataclass
 
 from ..shell import Failure, progress, wait_until
 
@@ -34,10 +35,12 @@ class Lab:
         chosen = [f"--selector={selector}"] if selector else []
         return json.loads(self.kubectl("get", kind, "-o", "json", *chosen))["items"]
 
-    def deployment(self, name, replicas, node="", image=PAUSE, args=(), port=0):
+    def deployment(self, name, replicas, node="", image=PAUSE, args=(), command=(), port=0):
         """A Deployment whose pods are labelled app=name, ended at once when deleted."""
         container = {"name": "main", "image": image, "imagePullPolicy": "IfNotPresent", "args": list(args),
                      "resources": {"requests": {"cpu": "1m", "memory": "4Mi"}}}
+        if command:
+            container["command"] = list(command)
         if port:
             container["readinessProbe"] = {"tcpSocket": {"port": port}, "periodSeconds": 1}
         spec = {"containers": [container], "terminationGracePeriodSeconds": 1}
@@ -47,6 +50,11 @@ class Lab:
             "replicas": replicas, "selector": {"matchLabels": {"app": name}},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "50%", "maxUnavailable": "50%"}},
             "template": {"metadata": {"labels": {"app": name}}, "spec": spec}}})
+
+    def service(self, name, port):
+        """A ClusterIP Service of the pods app=name, in every family of the cluster."""
+        self.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {
+            "selector": {"app": name}, "ipFamilyPolicy": "PreferDualStack", "ports": [{"port": port}]}})
 
     def rolled_out(self, name, seconds=180):
         self.kubectl("rollout", "status", f"deployment/{name}", f"--timeout={seconds}s", timeout=seconds + 10)
@@ -59,11 +67,55 @@ class Lab:
     def pods_gone(self, seconds=120):
         wait_until(f"all pods of {self.namespace} are gone", lambda: not self.get("pods"), seconds, every=1)
 
+    def probed(self, name, requests, seconds=120):
+        """Waits until a prober has made so many more requests."""
+        before = probes(self, name).count
+        wait_until(f"{name} makes {requests} more requests", lambda: probes(self, name).count >= before + requests,
+                   seconds, every=0.5)
+
     def http(self, pod, address, path="/hostname", port=8080):
         """What a server says to a pod over HTTP; empty when it does not answer within 2 s."""
         host = f"[{address}]" if ":" in address else address
         return self.kubectl("exec", pod, "--", "curl", "-s", "-m", "2", f"http://{host}:{port}{path}", check=False,
                             timeout=30)
+
+
+# One line a request: the answer, or FAILED with curl's status.
+PROBE = """
+while :; do
+    answer=$(curl -s -m 3 "$0") && echo "$answer" || echo "FAILED $? $(date -u +%T.%N)"
+    sleep 0.1
+done
+"""
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What a prober has seen since it started."""
+
+    answers: list
+    failures: list
+
+    @property
+    def count(self):
+        return len(self.answers) + len(self.failures)
+
+
+def prober(lab, name, url, node=""):
+    """A pod that asks for url ten times a second, each time over a new connection; its first answer is waited for."""
+    lab.deployment(name, 1, node=node, image=AGNHOST, command=["sh", "-c", PROBE, url])
+    lab.rolled_out(name)
+    wait_until(f"{name} gets its first answer", lambda: probes(lab, name).answers, 60, every=0.5)
+
+
+def probes(lab, name):
+    return parse_probes(lab.kubectl("logs", f"deployment/{name}", "--tail=-1"))
+
+
+def parse_probes(text):
+    lines = [line for line in text.splitlines() if line]
+    return Probes([line for line in lines if not line.startswith("FAILED")],
+                  [line for line in lines if line.startswith("FAILED")])
 
 
 def addresses(pod):

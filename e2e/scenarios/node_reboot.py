@@ -42,7 +42,7 @@ def run(lab):
     marker.write_text("lost\n")
     with_pods = leftovers.count(node)
 
-    node.reboot()
+    lab.cluster.reboot(NODE)
     second = boot_id(node)
     check(second != first, f"the boot ID is still {first}")
     check((node.root / "var/lib/kept").exists(), "/var/lib was not kept")
