@@ -4,7 +4,7 @@
 import json
 from pathlib import Path
 
-from . import cgroups
+from . import cgroups, weir
 from .shell import Failure, wait_until
 
 
@@ -32,13 +32,23 @@ def program(pid):
 def host_local_addresses(node):
     """Addresses that the reference IPAM has given out, by its files."""
     directory = node.root / "var/lib/cni/networks/reference"
-    return {file.name for file in directory.glob("*") if file.name[0] in "0123456789f" and file.name != "fd00"}
+    return {file.name for file in directory.glob("*") if file.name.count(".") == 3 or ":" in file.name}
+
+
+def weir_addresses(node):
+    """Addresses that Weir's IPAM says are in use."""
+    listed = json.loads(node.run([f"{weir.INSIDE}/cli/weir", "ipam", "list", "--output=json"]))
+    return {item["address"] for item in listed["addresses"]}
+
+
+def addresses(node):
+    return {"reference": host_local_addresses, "weir": weir_addresses}[node.plan.network](node)
 
 
 def count(node):
     """Every kind of thing with how many there are."""
     return {"links": len(links(node)), "namespaces": len(namespaces(node)), "runtime shims": shims(node),
-            "addresses": len(host_local_addresses(node)),
+            "addresses": len(addresses(node)),
             "routes": len(node.run(["ip", "route"]).splitlines()) + len(node.run(["ip", "-6", "route"]).splitlines())}
 
 

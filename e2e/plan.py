@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a cluster is to be: its name, nodes, address families and network. Pure; every name and address comes from here."""
+"""What a cluster is to be: its name, nodes, address families and network. Pure; names and addresses are made here."""
 
 import json
 import re

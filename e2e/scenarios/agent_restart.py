@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node's network agent is away, politely and by kill -9: no request fails, and what changed meanwhile is caught up."""
+"""A node's network agent goes away, politely and by kill -9: no request fails, and changes are caught up with."""
 
 from ..shell import Failure, wait_until
 from . import AGNHOST, check, prober, probes
