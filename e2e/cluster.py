@@ -122,7 +122,7 @@ class Cluster:
         """What runs, as text; and whether all of it does."""
         lines, good = [], True
         for machine in (self.control_plane, *self.nodes.values()):
-            running = machine.ask("status") if machine.pid() else {}
+            running = machine.ask("status") if machine.answers() else {}
             defined = sorted(file.stem for file in (machine.root / "etc/init").glob("*.json"))
             missing = [name for name in defined if name not in running]
             good = good and bool(running) and not missing

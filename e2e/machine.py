@@ -110,18 +110,22 @@ class Machine:
     # Services
 
     def answers(self):
+        """Whether process 1 is there and has made its file systems."""
         try:
             return self.ask("status") is not None
-        except OSError:
+        except Failure:
             return False
 
     def ask(self, line):
         """One request to process 1: what runs, by service name."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(5)
-            connection.connect(f"/proc/{self.pid()}/root/run/init.sock")
-            connection.sendall(f"{line}\n".encode())
-            return json.loads(connection.makefile().readline())
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(30)
+                connection.connect(f"/proc/{self.pid()}/root/run/init.sock")
+                connection.sendall(f"{line}\n".encode())
+                return json.loads(connection.makefile().readline())
+        except (OSError, ValueError) as error:
+            raise Failure(f"machine {self.name} does not answer ({error}); see {self.directory}/init.log") from None
 
     def define(self, name, argv, env=None):
         """Writes down a service; it starts with start(), and at every boot."""
