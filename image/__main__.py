@@ -63,7 +63,8 @@ def make_tree(build, scratch):
     for text in sorted((ROOT / "bpf/LICENSES").iterdir()):
         tree.file(f"usr/share/doc/weir/{text.name}", text, 0o644)
     # Places of mounts: the root file system is read-only.
-    for directory in ("etc/cni/net.d", "opt/cni/bin", "run/weir", "run/netns", "sys/fs/bpf", "tmp", "proc"):
+    for directory in ("etc/cni/net.d", "opt/cni/bin", "run/weir", "run/netns", "sys/fs/bpf", "sys/fs/cgroup", "etc/weir",
+                      "tmp", "proc"):
         tree.directory(directory)
     tree.link("var/run", "/run")  # runtimes name network namespaces by that path
     return tree
