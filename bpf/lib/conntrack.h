@@ -317,7 +317,7 @@ static __always_inline void partner_sync(struct weir_ctx *ctx, struct weir_ct *c
 		partner->tcp_flags[1] = ct->tcp_flags[1];
 		partner->flags |= ct->flags & (WEIR_CT_CLOSED | WEIR_CT_SEEN_REPLY);
 		partner->expires = ct->expires;
-		if (half && ct->flags & WEIR_CT_SEEN_REPLY)
+		if (half && !ctx->half && ct->flags & WEIR_CT_SEEN_REPLY)
 			ct_promote(&key, hash, ctx->v6, partner, ctx->now);
 		return;
 	}
@@ -329,6 +329,43 @@ static __always_inline void partner_sync(struct weir_ctx *ctx, struct weir_ct *c
 	if (!(ct->flags & WEIR_CT_SEEN_REPLY) || est_insert(&key, hash, ctx->v6, &s->ct[1]))
 		half_insert(&key, ctx->v6, &s->ct[1], BPF_ANY);
 	count(CT_PARTNER_RESTORED);
+}
+
+/* Back to where it was half open, while there is no room for both halves of the flow. */
+static __always_inline void ct_demote(const union weir_key *key, __u32 hash, bool v6)
+{
+	struct weir_ct *ct = est_find(key, hash, v6);
+	struct weir_scratch *s = scratch();
+
+	if (!ct || !s)
+		return;
+	s->ct[0] = *ct;
+	if (!half_insert(key, v6, &s->ct[0], BPF_ANY))
+		est_delete(key, hash, v6);
+}
+
+/*
+ * Moves this packet's entry and its partner. Neither moves without the other: the one left behind
+ * could be pushed out, and packets of its direction would pass as they are.
+ */
+static __always_inline void ct_promote_both(struct weir_ctx *ctx, const union weir_key *key,
+					    const struct weir_ct *ct)
+{
+	union weir_key partner_key = {};
+	struct weir_tuple back;
+	struct weir_ct *partner;
+	__u8 second;
+	__u32 hash;
+
+	if (!ct_promote(key, ctx->hash, ctx->v6, ct, ctx->now) || !ctx->rewrite)
+		return;
+	hash = key_of(&partner_key, &ctx->n, ctx->v6, ctx->proto, &second);
+	tuple_reverse(&back, &ctx->t);
+	partner = half_find(&partner_key, hash, ctx->v6);
+	if (!partner || !rewrites_to(partner, &back)) /* it has moved before */
+		return;
+	if (!ct_promote(&partner_key, hash, ctx->v6, partner, ctx->now))
+		ct_demote(key, ctx->hash, ctx->v6);
 }
 
 /*
@@ -398,7 +435,7 @@ __global int ct_refresh(struct __sk_buff *skb, struct weir_ctx *ctx)
 	if (ctx->rewrite)
 		partner_sync(ctx, ct);
 	if (ctx->half && ct->flags & WEIR_CT_SEEN_REPLY)
-		ct_promote(&key, ctx->hash, ctx->v6, ct, ctx->now);
+		ct_promote_both(ctx, &key, ct);
 	return PASS;
 }
 

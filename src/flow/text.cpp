@@ -26,6 +26,16 @@ std::string peer_text(const Peer& peer, bool ports) {
     return address;
 }
 
+// The sender as people know it. Of a pod that lied, also the address that it used.
+std::string source_text(const Record& record, bool ports) {
+    const Peer& peer = record.source;
+    if (record.type == RecordType::kDrop && record.reason == WEIR_DROP_SPOOFED_SOURCE) {
+        return fmt::format("{} as {}", peer_text(peer, false),
+                           ports ? peer.ip.with_port(peer.port) : peer.ip.to_string());
+    }
+    return peer_text(peer, ports);
+}
+
 std::string via_text(const Record& record, bool ports) {
     const std::string masked =
         record.source_translated
@@ -73,7 +83,7 @@ std::string summary(const Record& record) {
     const bool ports = has_ports(record.protocol);
     return fmt::format(
         "{} {} {} -> {}{} ({})", record.type == RecordType::kDrop ? "DROPPED" : "FORWARDED",
-        protocol_name(record.protocol), peer_text(record.source, ports),
+        protocol_name(record.protocol), source_text(record, ports),
         peer_text(record.destination, ports), via_text(record, ports), outcome_text(record));
 }
 

@@ -288,13 +288,20 @@ void Tables::commit_vips(const ServicePortPlan& plan, uint32_t index) {
 }
 
 bool Tables::commit_ranges(const ServicePortPlan& plan, uint32_t index, Draft& draft) {
-    if (!plan.ranges.empty()) return ranges_.set(index, plan.ranges, draft.first, draft.last);
-    retire_ranges(index, draft);
-    return true;
+    if (plan.ranges.empty()) {
+        retire_ranges(index, draft);
+        return true;
+    }
+    std::erase(retire_later_, index);
+    return ranges_.set(index, plan.ranges, draft.first, draft.last);
 }
 
 void Tables::retire_ranges(uint32_t index, Draft& draft) {
-    if (const auto retired = ranges_.retire(index)) draft.left.ranges.push_back(*retired);
+    if (adopting_) {
+        retire_later_.push_back(index);
+    } else if (const auto retired = ranges_.retire(index)) {
+        draft.left.ranges.push_back(*retired);
+    }
 }
 
 void Tables::remove_port(uint32_t index, Draft& draft) {

@@ -184,6 +184,10 @@ class Tables {
     std::map<uint64_t, Waiting> waiting_;  ///< refused, by id
     std::deque<Batch> batches_;            ///< waiting for their grace period
     model::GraceToken last_token_ = 0;
+    /// Until finish_adoption an adopted address may still lead to a port, restricted as it was:
+    /// ports that need no ranges any more keep theirs so long.
+    bool adopting_ = false;
+    std::vector<uint32_t> retire_later_;
     std::vector<model::LbWrite> repairs_;  ///< found by adopt, for the next transaction
 };
 

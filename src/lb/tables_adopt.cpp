@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an earlier agent left in the kernel, made one's own.
 #include <algorithm>
+#include <utility>
 
 #include "lb/tables.h"
 
 namespace weir::lb {
 
 void Tables::adopt(const model::LbImage& image) {
+    adopting_ = true;
     backends_.adopt(std::span(image.backends)
                         .first(std::min<size_t>(image.backends.size(), capacities_.backends)));
     vips_.adopt(image.vips);
@@ -73,6 +75,9 @@ bool Tables::sound_extent(uint64_t extent, const model::LbImage& image) const {
 
 model::LbTransaction Tables::finish_adoption() {
     Draft draft;
+    adopting_ = false;
+    for (const uint32_t index : std::exchange(retire_later_, {}))
+        retire_ranges(index, draft);
     for (uint32_t index = 1; index < ports_.size(); ++index) {
         if (ports_[index].id != 0 && ports_[index].name.service.name.empty())
             remove_port(index, draft);

@@ -153,9 +153,11 @@ struct OpenAnswers {
     Answers after;
 };
 
-/// Checks every state between `before` and `after`.
+const OpenAnswers kClosed;
+
+/// Checks every state between `before` and `after`; all three outlive the check.
 std::function<void()> between(const Emulated& kernel, const Answers& before, const Answers& after,
-                              bool strict, const OpenAnswers& open = {}) {
+                              bool strict, const OpenAnswers& open = kClosed) {
     return [&kernel, &before, &after, strict, &open] {
         for (size_t i = 0; i < all_questions().size(); ++i) {
             const Question& q = all_questions()[i];

@@ -157,7 +157,8 @@ TEST_F(Expiry, GoesOnWithTheAgentDead) {
     EXPECT_TRUE(eventually([&] { return tracked().empty(); })) << tracked();
     // Not only out of sight: the kernel removed them, two entries a translated flow. All shards
     // take one walk of about 13 s.
-    EXPECT_TRUE(eventually([&] { return sweep(node_).expired >= before + 2 * kFlows; }, 60s))
+    EXPECT_TRUE(eventually([&] { return sweep(node_).expired >= before + 2 * kFlows; },
+                           std::chrono::seconds(60)))
         << sweep(node_).expired - before;
     EXPECT_FALSE(node_.agent_running());
 }

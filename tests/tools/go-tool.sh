@@ -59,7 +59,7 @@ build() {
     *)
         cd "$KUBERNETES"
         if [ "$kind" = test ]; then
-            "$go" test -c -trimpath -ldflags "$(kubernetes_flags)" -o "$output" "$package"
+            "$go" test -c -vet=off -trimpath -ldflags "$(kubernetes_flags)" -o "$output" "$package"
         else
             "$go" build -trimpath -ldflags "$(kubernetes_flags)" -o "$output" "$package"
         fi
