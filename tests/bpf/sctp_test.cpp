@@ -2,6 +2,7 @@
 // SCTP associations packet by packet: set up, data, end, errors, through Services and to the
 // outside. Every packet that comes out is checked for its CRC32c (defects()).
 #include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "bpf/datapath_fixture.h"
