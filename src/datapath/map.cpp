@@ -228,7 +228,7 @@ ArrayWindows::~ArrayWindows() {
     }
 }
 
-Result<std::byte*> ArrayWindows::at(uint32_t index) {
+Result<std::span<std::byte>> ArrayWindows::from(uint32_t index) {
     const size_t offset = index * stride_;
     const size_t number = offset / kBytes;
     auto* window = std::ranges::find(windows_, number, &Window::number);
@@ -236,7 +236,7 @@ Result<std::byte*> ArrayWindows::at(uint32_t index) {
         window = &windows_[next_++ % kCount];
         WEIR_CHECK(move(*window, number));
     }
-    return window->base + offset % kBytes;
+    return std::span(window->base, window->length).subspan(offset % kBytes);
 }
 
 // An element may reach beyond its window's end, so a window is longer than it is apart from the
