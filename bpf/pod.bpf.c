@@ -236,10 +236,16 @@ ENTRY_PROGRAM(pod_to, WEIR_HOOK_POD_TO, pod_to_frame)
 
 static __always_inline int pod_to_start(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
+	struct weir_endpoint *ep = own_endpoint(skb, ctx);
 	struct weir_scratch *s;
 	int verdict;
 
-	own_endpoint(skb, ctx);
+	/*
+	 * The pod will not take what is not for it; and an entry with its address as the source
+	 * would let it send there, whatever is there.
+	 */
+	if (!ep || !addr_equal(&ctx->t.daddr, &ep->addr[!!ctx->v6]))
+		return PASS;
 	s = flow_begin(ctx);
 	if (!s)
 		return drop(ctx, INTERNAL);

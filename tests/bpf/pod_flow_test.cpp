@@ -174,6 +174,15 @@ TEST_P(PodFlow, FromTheHostIsTrackedAndItsReplyGoesToTheStack) {
     EXPECT_EQ(datapath_->established_count(), 1U);
 }
 
+// A flow of it, with the pod's address as source, would let the pod send to that Service's address.
+TEST_P(PodFlow, WhatTheHostSendsToAPodForAnotherAddressIsNotTracked) {
+    const Frame astray{.src = world_.pod_a, .dst = world_.vip, .sport = 5000, .dport = 53};
+    EXPECT_EQ(to_pod(devices().pod_a, astray).verdict, kPassed);
+    EXPECT_EQ(datapath_->half_count(), 0U);
+    EXPECT_EQ(from_a(astray).verdict, kDropped);
+    EXPECT_EQ(datapath_->drops(WEIR_DROP_SERVICE_CIDR_MISS), 1U);
+}
+
 TEST_P(PodFlow, DeliveredPacketsPassTheOtherHookAtOnce) {
     const auto run = datapath_->run(WEIR_HOOK_POD_TO, build(a_to_b()),
                                     {.ifindex = devices().pod_b, .mark = WEIR_MARK_DELIVERED});
