@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates and kubeconfigs of a cluster; thrown away with it."""
 
+import secrets
+
 from .plan import CONTROL_PLANE
 from .shell import run
 
@@ -59,7 +61,7 @@ class Authority:
         run(["openssl", "req", *CURVE, "-keyout", self.path(f"{name}.key"), "-out", self.path(f"{name}.csr"), "-subj",
              subject])
         run(["openssl", "x509", "-req", "-in", self.path(f"{name}.csr"), "-CA", self.path("ca.crt"), "-CAkey",
-             self.path("ca.key"), "-CAcreateserial", "-days", DAYS, "-out", self.path(f"{name}.crt"), "-extfile",
+             self.path("ca.key"), "-set_serial", f"0x{secrets.token_hex(16)}", "-days", DAYS, "-out", self.path(f"{name}.crt"), "-extfile",
              self.path(f"{name}.ext")])
 
     def kubeconfig(self, name, file=None):
