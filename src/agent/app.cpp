@@ -8,8 +8,8 @@
 #include <boost/json/value.hpp>
 
 #include "agent/api_server.h"
+#include "agent/cni_counters.h"
 #include "agent/cni_install.h"
-#include "agent/cni_service.h"
 #include "agent/flow_stream.h"
 #include "agent/heap_trimmer.h"
 #include "agent/host.h"
@@ -17,11 +17,12 @@
 #include "agent/metrics.h"
 #include "agent/names.h"
 #include "agent/objects.h"
-#include "agent/pods.h"
+#include "agent/pod_ranges.h"
 #include "agent/privileges.h"
 #include "agent/settings.h"
 #include "agent/version.h"
 #include "agent/views.h"
+#include "agent/wiring.h"
 #include "common/log.h"
 #include "datapath/datapath.h"
 #include "datapath/embedded.h"
@@ -29,7 +30,6 @@
 #include "datapath/reader.h"
 #include "flow/hub.h"
 #include "flow/ring_reader.h"
-#include "kube/api/access.h"
 
 namespace weir::agent {
 namespace {
@@ -43,14 +43,6 @@ constexpr size_t kEventBudget = 512;
 constexpr auto kLookAround = 60s;
 /// Requests of runtimes handled at the same time. Wiring waits for one kernel lock anyway.
 constexpr unsigned kCniThreads = 4;
-
-/// Makes `auto` one of the others.
-void choose_source(Config& config) {
-    if (config.source != Config::Source::kAuto) return;
-    const bool cluster = !config.kubeconfig.empty() || kube::api::in_cluster();
-    config.source = cluster ? Config::Source::kKubernetes : Config::Source::kFiles;
-    if (!cluster) config.source_dirs = {"/etc/weir/objects"};
-}
 
 /// Everything the agent is made of, in the order in which it comes up. Members are destroyed in
 /// reverse: the server and the workers end before what they use.
@@ -106,25 +98,36 @@ class Agent {
         WEIR_CHECK(objects_->wait_for_node());
         pod_ranges_ = objects_->pod_ranges();
         host_ = WEIR_TRY(Host::open(config_, pod_ranges_, objects_->node_addresses()));
+        WEIR_CHECK(load_programs());
+        wiring_ = WEIR_TRY(Wiring::open(config_, *host_, *datapath_, pod_ranges_));
+        return {};
+    }
+
+    /// This build's programs with the configuration as it is now; the old ones stay in force.
+    Result<void> load_programs() {
         WEIR_CHECK(host_->ensure_link());
         WEIR_CHECK(datapath_->load(WEIR_TRY(host_->program_config())));
-        WEIR_CHECK(host_->write_tables(*datapath_));
-        return bring_up_pods();
+        return host_->write_tables(*datapath_);
+    }
+
+    /// Puts the loaded programs in force; returns their bank.
+    Result<uint32_t> activate() {
+        const auto activation = WEIR_TRY(datapath_->activate(to_datapath(config_.socket_hooks)));
+        WEIR_CHECK(host_->attach_devices(*datapath_));
+        return activation.bank;
     }
 
     /// What waits for all objects: until then the tables and programs of the agent before go on.
     Result<void> take_over() {
         node_changed();  // it may not be what was remembered of it
-        objects_->set_host_addresses(host_addresses());
+        objects_->set_host_addresses(host_->addresses());
         WEIR_CHECK(objects_->start());
-        const auto activation = WEIR_TRY(datapath_->activate(to_datapath(config_.socket_hooks)));
-        log::info("programs in force, bank {}", activation.bank);
-        WEIR_CHECK(host_->attach_devices(*datapath_));
-        WEIR_CHECK(install_cni(cni_install()));
+        log::info("programs in force, bank {}", WEIR_TRY(activate()));
+        WEIR_CHECK(install_cni(cni_install(config_)));
         refresh_names();
         objects_->report_ready();
         log::info("ready: {} Services, {} pods", objects_->store().count<model::Service>(),
-                  pods_->size());
+                  wiring_->pods().size());
         return {};
     }
 
@@ -137,38 +140,9 @@ class Agent {
         }
     }
 
-    Result<void> bring_up_pods() {
-        threads_ = WEIR_TRY(netlink::NetNsThread::start());
-        links_.emplace(*threads_);
-        watcher_.emplace(WEIR_TRY(netlink::Watcher::open(host_->link(), *links_)));
-        watcher_->set_host(host_->link_spec());
-        pods_ =
-            WEIR_TRY(Pods::open(*links_, datapath_->endpoints(), *watcher_, datapath_->devices()));
-        pods_->set_mtu(host_->pod_mtu());
-        ipam_ = WEIR_TRY(ipam::Pools::open({.dir = config_.run_dir / "ipam"}));
-        WEIR_CHECK(ipam_->set_ranges(pod_ranges_));
-        cni_ = WEIR_TRY(CniService::open(*ipam_, *pods_, config_.run_dir / "cni-queue"));
-        const auto reconciled = WEIR_TRY(cni_->start());
-        if (reconciled.kept + reconciled.adopted.size() + reconciled.released.size() > 0) {
-            log::info("pods: {} kept, {} adopted, {} released", reconciled.kept,
-                      reconciled.adopted.size(), reconciled.released.size());
-        }
-        const auto adopted = WEIR_TRY(pods_->adopt(ipam_->list()));
-        if (adopted.removed > 0) {
-            log::info("{} endpoints of vanished pods removed", adopted.removed);
-        }
-        if (adopted.restored > 0) {
-            log::warn("{} pods were in no table (the BPF file system was lost?) and are again",
-                      adopted.restored);
-        }
-        for (const auto& failure : adopted.failures)
-            log::error("{}: it is not served; delete it", failure.message());
-        return {};
-    }
-
     Result<void> serve() {
         reader_.emplace(WEIR_TRY(datapath::Reader::of(datapath_->pins(), datapath_->maps())));
-        flow_names_.emplace(*objects_, *pods_, config_.node_name);
+        flow_names_.emplace(*objects_, wiring_->pods(), config_.node_name);
         table_names_.emplace(*objects_);
         views_.emplace(ViewInputs{.start = start_,
                                   .cgroup = cgroup_,
@@ -176,9 +150,9 @@ class Agent {
                                   .reader = *reader_,
                                   .objects = *objects_,
                                   .host = *host_,
-                                  .pods = *pods_,
-                                  .ipam = *ipam_,
-                                  .cni = *cni_,
+                                  .pods = wiring_->pods(),
+                                  .ipam = wiring_->ipam(),
+                                  .cni = wiring_->cni(),
                                   .names = *table_names_,
                                   .hub = hub_});
         refresh_names();
@@ -191,23 +165,6 @@ class Agent {
         WEIR_CHECK(listen());
         watch();
         return {};
-    }
-
-    CniInstall cni_install() const {
-        CniInstall install;
-        std::error_code ignored;
-        install.binary = fs::read_symlink("/proc/self/exe", ignored).parent_path() / "weir-cni";
-        if (!fs::exists(install.binary)) {
-            install.binary = install.binary.parent_path().parent_path() / "cni/weir-cni";
-        }
-        install.bin_dir =
-            config_.cni_bin_dir.empty() ? config_.run_dir / "cni/bin" : config_.cni_bin_dir;
-        const fs::path conf_dir =
-            config_.cni_conf_dir.empty() ? config_.run_dir / "cni" : config_.cni_conf_dir;
-        install.conflist = conf_dir / "05-weir.conflist";
-        install.socket = config_.run_dir / "agent.sock";
-        install.queue_dir = config_.run_dir / "cni-queue";
-        return install;
     }
 
     Result<void> listen() {
@@ -253,7 +210,7 @@ class Agent {
     void serve_cni(const api::Request& request, const api::Responder& responder) {
         workers_.run([this, path = request.path, body = request.body, responder] {
             const auto begin = std::chrono::steady_clock::now();
-            const auto reply = cni_->handle(path, body);
+            const auto reply = wiring_->cni().handle(path, body);
             const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
             metrics_->cni_request(path.substr(path.rfind('/') + 1), reply.code, took);
             api::Response response;
@@ -278,15 +235,12 @@ class Agent {
             }
         });
         loop_.watch(host_->devices().fd(), [this] { devices_readable(); });
-        loop_.watch(watcher_->fd(), [this] {
-            pods_->with_watcher([](netlink::Watcher& watcher) {
-                if (auto result = watcher.on_readable(std::chrono::steady_clock::now()); !result) {
-                    log::error("watching links: {}", result.error().message());
-                }
-            });
+        loop_.watch(wiring_->fd(), [this] { wiring_->on_readable(); });
+        loop_.watch(wiring_->cni().queue_fd(),
+                    [this] { workers_.run([this] { wiring_->cni().drain_queue(); }); });
+        loop_.every(100ms, [this] {
+            if (wiring_->mend()) replace_programs();
         });
-        loop_.watch(cni_->queue_fd(), [this] { workers_.run([this] { cni_->drain_queue(); }); });
-        loop_.every(100ms, [this] { mend(); });
         loop_.every(2s, [this] {
             if (objects_->started()) objects_->age(std::chrono::steady_clock::now());
             follow_pod_ranges();
@@ -314,14 +268,11 @@ class Agent {
             log::warn("devices or addresses had changed without notice");
             devices_changed();
         }
-        pods_->with_watcher(
-            [](netlink::Watcher& watcher) { watcher.mark_all(std::chrono::steady_clock::now()); });
+        wiring_->mark_all();
     }
 
     void devices_changed() {
-        pods_->set_mtu(host_->pod_mtu());
-        pods_->with_watcher(
-            [this](netlink::Watcher& watcher) { watcher.set_host(host_->link_spec()); });
+        wiring_->host_changed();
         if (auto result = host_->write_tables(*datapath_); !result) {
             log::error("host tables: {}", result.error().message());
         }
@@ -329,45 +280,15 @@ class Agent {
         if (auto result = host_->attach_devices(*datapath_); !result) {
             log::error("attaching to devices: {}", result.error().message());
         }
-        objects_->set_host_addresses(host_addresses());
+        objects_->set_host_addresses(host_->addresses());
         refresh_names();
-    }
-
-    /// What this host sends from: the addresses of its external devices.
-    std::vector<IpAddress> host_addresses() const {
-        std::vector<IpAddress> out;
-        for (const auto& device : host_->devices().current().devices) {
-            for (const weir_addr& abi : device.abi.addr) {
-                const IpAddress address(abi);
-                if (!address.is_unspecified()) out.push_back(address);
-            }
-        }
-        return out;
-    }
-
-    /// Puts back what others removed of ours.
-    void mend() {
-        const auto report = pods_->with_watcher([](netlink::Watcher& watcher) {
-            const auto now = std::chrono::steady_clock::now();
-            const auto due = watcher.due();
-            return due && *due <= now ? std::optional(watcher.run_due(now)) : std::nullopt;
-        });
-        if (!report) return;
-        for (const auto& problem : report->repaired)
-            log::warn("put back: {}", problem.text);
-        for (const auto& error : report->failures)
-            log::error("{}", error.message());
-        if (report->host && report->host->created) replace_programs();
     }
 
     /// Programs with the configuration as it is now, in force if the tables are filled.
     Result<void> reload() {
-        WEIR_CHECK(host_->ensure_link());
-        WEIR_CHECK(datapath_->load(WEIR_TRY(host_->program_config())));
-        WEIR_CHECK(host_->write_tables(*datapath_));
-        if (!objects_->started()) return {};
-        WEIR_CHECK(datapath_->activate(to_datapath(config_.socket_hooks)));
-        return host_->attach_devices(*datapath_);
+        WEIR_CHECK(load_programs());
+        if (objects_->started()) WEIR_CHECK(activate());
+        return {};
     }
 
     /// weir0 was made anew: its index is part of the programs' configuration.
@@ -401,29 +322,12 @@ class Agent {
         if (host_->devices().set_node_addresses(objects_->node_addresses())) devices_changed();
     }
 
-    /// The node's pod ranges and, behind them, those it had that pods still have addresses of.
-    std::vector<IpPrefix> wanted_pod_ranges() const {
-        std::vector<IpPrefix> wanted = objects_->pod_ranges();
-        if (wanted == pod_ranges_) return wanted;
-        const auto records = ipam_->list();
-        const auto in_use = [&](const IpPrefix& range) {
-            return std::ranges::any_of(records, [&](const ipam::Record& record) {
-                return std::ranges::any_of(record.addresses, [&](const IpAddress& address) {
-                    return range.contains(address);
-                });
-            });
-        };
-        for (const IpPrefix& range : pod_ranges_) {
-            if (std::ranges::find(wanted, range) == wanted.end() && in_use(range)) {
-                wanted.push_back(range);
-            }
-        }
-        return wanted;
-    }
-
     /// Tried again with the next tick if it fails.
     void follow_pod_ranges() {
-        const auto wanted = wanted_pod_ranges();
+        auto of_node = objects_->pod_ranges();
+        if (of_node == pod_ranges_) return;
+        const auto wanted =
+            ranges_to_serve(std::move(of_node), pod_ranges_, wiring_->ipam().list());
         if (wanted == pod_ranges_) return;
         if (const auto changed = change_pod_ranges(wanted); !changed) {
             host_->set_pod_ranges(pod_ranges_);
@@ -441,11 +345,10 @@ class Agent {
     }
 
     Result<void> change_pod_ranges(const std::vector<IpPrefix>& wanted) {
-        WEIR_CHECK(ipam_->set_ranges(objects_->pod_ranges()));
+        WEIR_CHECK(wiring_->ipam().set_ranges(objects_->pod_ranges()));
         const auto before = host_->routers();
         host_->set_pod_ranges(wanted);
-        pods_->with_watcher(
-            [this](netlink::Watcher& watcher) { watcher.set_host(host_->link_spec()); });
+        wiring_->host_changed();
         if (host_->routers() != before) return reload();
         WEIR_CHECK(host_->ensure_link());
         return host_->write_tables(*datapath_);
@@ -489,12 +392,7 @@ class Agent {
     std::vector<IpPrefix> pod_ranges_;
     std::string range_trouble_;  ///< told already
     std::unique_ptr<Host> host_;
-    std::unique_ptr<netlink::NetNsThread> threads_;
-    std::optional<netlink::PodLinks> links_;
-    std::optional<netlink::Watcher> watcher_;
-    std::unique_ptr<Pods> pods_;
-    std::unique_ptr<ipam::Pools> ipam_;
-    std::unique_ptr<CniService> cni_;
+    std::unique_ptr<Wiring> wiring_;
     std::optional<datapath::Reader> reader_;
     std::optional<FlowNames> flow_names_;
     std::optional<TableNames> table_names_;

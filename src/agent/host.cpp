@@ -82,6 +82,17 @@ uint32_t Host::pod_mtu() const {
     return config_.mtu != 0 ? config_.mtu : devices_.current().pod_mtu;
 }
 
+std::vector<IpAddress> Host::addresses() const {
+    std::vector<IpAddress> out;
+    for (const auto& device : devices_.current().devices) {
+        for (const weir_addr& abi : device.abi.addr) {
+            const IpAddress address(abi);
+            if (!address.is_unspecified()) out.push_back(address);
+        }
+    }
+    return out;
+}
+
 netlink::HostLinkSpec Host::link_spec() const {
     netlink::HostLinkSpec spec;
     spec.pod_ranges = pod_ranges_;
@@ -124,8 +135,9 @@ Result<weir_config> Host::program_config() const {
     out.snat_min = config_.snat_ports.first;
     out.snat_max = config_.snat_ports.last;
     out.host_netns_cookie = WEIR_TRY(host_netns_cookie());
+    const auto router = routers();
     for (const auto family : kFamilies) {
-        out.router[family_index(family)] = routers()[family_index(family)].abi();
+        out.router[family_index(family)] = router[family_index(family)].abi();
         out.gateway[family_index(family)] = pod_gateway(family).abi();
     }
     std::ranges::copy(kHostMac, out.host_mac);
@@ -159,8 +171,9 @@ Result<void> Host::write_tables(const datapath::Datapath& datapath) const {
     host.kind = WEIR_DEV_HOST;
     host.mtu = pod_mtu();
     std::ranges::copy(kHostMac, host.mac);
+    const auto router = routers();
     for (const auto family : kFamilies) {
-        host.addr[family_index(family)] = routers()[family_index(family)].abi();
+        host.addr[family_index(family)] = router[family_index(family)].abi();
     }
     devices[link_index_] = host;
     WEIR_CHECK(datapath::sync_devices(tables, devices));

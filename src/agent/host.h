@@ -40,6 +40,8 @@ class Host {
     [[nodiscard]] netlink::HostLinkSpec link_spec() const;
     [[nodiscard]] netlink::DeviceFollower& devices() { return devices_; }
     [[nodiscard]] const netlink::DeviceFollower& devices() const { return devices_; }
+    /// What this host sends from: the addresses of its external devices.
+    [[nodiscard]] std::vector<IpAddress> addresses() const;
     /// MTU of pods wired from now on.
     [[nodiscard]] uint32_t pod_mtu() const;
 

@@ -53,6 +53,7 @@ Objects::Objects(const Config& config, const datapath::LbWriter& writer, Hooks h
                  std::unique_ptr<kube::EndpointController> controller, kube::FileSource files,
                  std::unique_ptr<kube::api::ApiSource> api)
     : config_(config),
+      node_name_{{}, model::Text(config.node_name)},
       writer_(writer),
       hooks_(std::move(hooks)),
       store_owner_(std::move(store)),
@@ -88,7 +89,7 @@ Result<std::unique_ptr<Objects>> Objects::open(const Config& config,
 }
 
 const model::Node* Objects::node() const {
-    const auto* found = store_.find<model::Node>({{}, model::Text(config_.node_name)});
+    const auto* found = store_.find<model::Node>(node_name_);
     return found == nullptr && remembered_ ? &*remembered_ : found;
 }
 
@@ -138,7 +139,7 @@ void Objects::report_ready() {
 }
 
 void Objects::remember_node() {
-    const auto* self = store_.find<model::Node>({{}, model::Text(config_.node_name)});
+    const auto* self = store_.find<model::Node>(node_name_);
     if (!api_ || self == nullptr || self->pod_cidrs.empty()) return;
     if (auto saved = save_node(config_.run_dir, *self); !saved) {
         log::warn("remembering this node: {}", saved.error().message());
@@ -146,7 +147,7 @@ void Objects::remember_node() {
 }
 
 lb::NodeContext Objects::node_context() const {
-    const auto* node = store_.find<model::Node>({{}, model::Text(config_.node_name)});
+    const auto* node = store_.find<model::Node>(node_name_);
     lb::NodeContext context =
         node != nullptr ? lb::node_context(*node)
                         : lb::NodeContext{.name = config_.node_name, .zone = {}, .addresses = {}};
@@ -180,11 +181,12 @@ Result<void> Objects::on_readable() {
 }
 
 void Objects::take(const kube::Delta& delta) {
-    if (delta.of(kube::Kind::kNode).contains({{}, model::Text(config_.node_name)})) remember_node();
+    const bool node_changed = delta.of(kube::Kind::kNode).contains(node_name_);
+    if (node_changed) remember_node();
     if (!started_) return;
     const auto begin = std::chrono::steady_clock::now();
     lb::Changes changes;
-    if (delta.of(kube::Kind::kNode).contains({{}, model::Text(config_.node_name)})) {
+    if (node_changed) {
         planner_.set_node(node_context());
         changes = all_services();
         for (const auto& name : delta.of(kube::Kind::kService)) {

@@ -96,6 +96,7 @@ class Objects {
     [[nodiscard]] lb::NodeContext node_context() const;
 
     const Config& config_;
+    const model::ObjectName node_name_;  ///< of this node's Node
     const datapath::LbWriter& writer_;
     Hooks hooks_;
     std::unique_ptr<kube::Store> store_owner_;  // stable address: the controller refers to it

@@ -3,9 +3,17 @@
 
 #include <grp.h>
 
+#include "kube/api/access.h"
 #include "weir/limits.h"
 
 namespace weir::agent {
+
+void choose_source(Config& config) {
+    if (config.source != Config::Source::kAuto) return;
+    const bool cluster = !config.kubeconfig.empty() || kube::api::in_cluster();
+    config.source = cluster ? Config::Source::kKubernetes : Config::Source::kFiles;
+    if (!cluster) config.source_dirs = {"/etc/weir/objects"};
+}
 
 datapath::SocketHooks to_datapath(SocketHooks hooks) {
     switch (hooks) {
@@ -47,6 +55,23 @@ Result<std::optional<gid_t>> find_group(const std::string& name) {
 
 std::filesystem::path bpffs_of(const Config& config) {
     return config.bpffs.empty() ? std::filesystem::path("/sys/fs/bpf") : config.bpffs;
+}
+
+CniInstall cni_install(const Config& config) {
+    namespace fs = std::filesystem;
+    CniInstall install;
+    std::error_code ignored;
+    install.binary = fs::read_symlink("/proc/self/exe", ignored).parent_path() / "weir-cni";
+    if (!fs::exists(install.binary)) {
+        install.binary = install.binary.parent_path().parent_path() / "cni/weir-cni";
+    }
+    install.bin_dir = config.cni_bin_dir.empty() ? config.run_dir / "cni/bin" : config.cni_bin_dir;
+    const fs::path conf_dir =
+        config.cni_conf_dir.empty() ? config.run_dir / "cni" : config.cni_conf_dir;
+    install.conflist = conf_dir / "05-weir.conflist";
+    install.socket = config.run_dir / "agent.sock";
+    install.queue_dir = config.run_dir / "cni-queue";
+    return install;
 }
 
 Result<std::pair<IpAddress, uint16_t>> parse_listener(const std::string& text) {

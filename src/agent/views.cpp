@@ -10,6 +10,7 @@
 #include <boost/json.hpp>
 
 #include "agent/conntrack_filter.h"
+#include "agent/settings.h"
 #include "agent/table_view.h"
 #include "agent/version.h"
 #include "common/log.h"
@@ -192,9 +193,9 @@ Result<api::Status> Views::status() const {
     out.ready = out.reasons.empty();
     out.cgroup_root = in_.cgroup.path;
     out.run_dir = config.run_dir;
-    out.cni_conf = (config.cni_conf_dir.empty() ? config.run_dir / "cni" : config.cni_conf_dir) /
-                   "05-weir.conflist";
-    out.cni_bin = config.cni_bin_dir.empty() ? config.run_dir / "cni/bin" : config.cni_bin_dir;
+    const auto install = cni_install(config);
+    out.cni_conf = install.conflist;
+    out.cni_bin = install.bin_dir;
     out.rss_bytes = metrics::resident_bytes();
     out.sources = sources();
     out.datapath = datapath();
