@@ -2,7 +2,6 @@
 #include "agent/views.h"
 
 #include <algorithm>
-#include <ctime>
 
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -14,6 +13,7 @@
 #include "agent/table_view.h"
 #include "agent/version.h"
 #include "common/log.h"
+#include "common/rfc3339.h"
 #include "datapath/programs.h"
 #include "datapath/sweep.h"
 #include "weir/limits.h"
@@ -25,12 +25,7 @@ namespace json = boost::json;
 using std::chrono::duration;
 
 std::string rfc3339(std::chrono::system_clock::time_point time) {
-    const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
-    std::tm parts{};
-    ::gmtime_r(&seconds, &parts);
-    std::array<char, 32> text{};
-    const size_t n = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
-    return {text.data(), n};
+    return weir::rfc3339(std::chrono::floor<std::chrono::seconds>(time));
 }
 
 /// Of a time since boot, which is what outlives an agent.

@@ -22,6 +22,7 @@
 #include "cli/run/probe.h"
 #include "cli/run/process.h"
 #include "cli/run/reaper.h"
+#include "common/rfc3339.h"
 
 namespace weir::cli {
 namespace {
@@ -104,7 +105,7 @@ class Front {
     Front(const Invocation& invocation, PodSpec spec, RecordFile& file, const Record& record,
           std::string node)
         : invocation_(invocation), spec_(std::move(spec)), file_(file), record_(record) {
-        state_.created = now_text();
+        state_.created = rfc3339_now();
         state_.node = std::move(node);
     }
 
@@ -177,7 +178,7 @@ Result<void> Front::start() {
 
 void Front::begin_end() {
     if (!state_.deleted.empty()) return;
-    state_.deleted = now_text();
+    state_.deleted = rfc3339_now();
     publish_or_complain();
 }
 

@@ -3,13 +3,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <ctime>
 #include <optional>
 
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 
 #include "common/log.h"
+#include "common/rfc3339.h"
 #include "kube/api/wire.h"
 #include "kube/json_parser.h"
 
@@ -24,15 +24,6 @@ constexpr std::chrono::seconds kMaxDelay = 60s;
 /// One for each effect, and some that come meanwhile.
 constexpr size_t kMaxTaints = 8;
 constexpr std::string_view kTaint = "node.weir.io/agent-not-ready";
-
-std::string now_rfc3339() {
-    const std::time_t now = std::time(nullptr);
-    std::tm parts{};
-    ::gmtime_r(&now, &parts);
-    char text[32];
-    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-    return text;
-}
 
 /// One request over a connection of its own; the body of an answer of 200.
 Task<std::string> call(Session& session, HttpRequest request) {
@@ -56,7 +47,7 @@ Task<> set_condition(Session& session, const std::string& node) {
         fmt::format(R"({{"status":{{"conditions":[{{"type":"NetworkUnavailable","status":"False",)"
                     R"("reason":"WeirIsUp","message":"weir-agent serves this node",)"
                     R"("lastHeartbeatTime":"{0}","lastTransitionTime":"{0}"}}]}}}})",
-                    now_rfc3339());
+                    rfc3339_now());
     WEIR_CO_CHECK(co_await call(session, std::move(request)));
     co_return Result<void>();
 }

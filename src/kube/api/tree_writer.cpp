@@ -1,20 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kube/api/tree_writer.h"
 
-#include <ctime>
-
-#include <fmt/format.h>
-
+#include "common/rfc3339.h"
 #include "kube/json_parser.h"
 
 namespace weir::kube::api {
-namespace {
-
-/// Years 1 to 9999, as RFC 3339 can say them.
-constexpr int64_t kFirstSecond = -62135596800;
-constexpr int64_t kLastSecond = 253402300799;
-
-}  // namespace
 
 void TreeWriter::name(std::string_view key) {
     if (!valid_utf8(key)) {
@@ -30,14 +20,7 @@ void TreeWriter::item(std::string_view value) {
 
 void TreeWriter::time(std::string_view key, const pb::Time& time) {
     if (!time.has_seconds()) return;
-    const int64_t seconds = time.seconds();
-    if (seconds < kFirstSecond || seconds > kLastSecond) return;
-    const std::time_t clock = seconds;
-    std::tm parts{};
-    ::gmtime_r(&clock, &parts);
-    text(key,
-         fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", parts.tm_year + 1900, parts.tm_mon + 1,
-                     parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec));
+    text(key, rfc3339(std::chrono::sys_seconds(std::chrono::seconds(time.seconds()))));
 }
 
 void TreeWriter::int_or_string(std::string_view key, const pb::IntOrString& value) {
