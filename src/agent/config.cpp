@@ -2,7 +2,6 @@
 #include "agent/config.h"
 
 #include <algorithm>
-#include <charconv>
 #include <functional>
 #include <map>
 
@@ -12,6 +11,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include "common/fd.h"
+#include "common/number.h"
 
 namespace weir::agent {
 namespace {
@@ -24,12 +24,11 @@ struct Option {
 };
 
 Result<uint64_t> parse_number(std::string_view text, uint64_t low, uint64_t high) {
-    uint64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || value < low || value > high) {
+    const auto value = whole_number<uint64_t>(text);
+    if (!value || *value < low || *value > high) {
         return fail(Errc::kInvalid, "\"{}\" is not a number from {} to {}", text, low, high);
     }
-    return value;
+    return *value;
 }
 
 Result<bool> parse_bool(std::string_view text) {

@@ -2,8 +2,8 @@
 #include "cli/run/spec.h"
 
 #include <algorithm>
-#include <charconv>
 
+#include "common/number.h"
 #include "flow/filter.h"
 
 namespace weir::cli::run {
@@ -24,12 +24,11 @@ bool is_dns_name(std::string_view text, size_t longest, bool dots) {
 }
 
 Result<uint16_t> parse_port(std::string_view option, std::string_view text) {
-    unsigned value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || value == 0 || value > 65535) {
+    const auto port = whole_number<uint16_t>(text);
+    if (!port || *port == 0) {
         return fail(Errc::kInvalid, "{}: \"{}\" is no port (1 to 65535)", option, text);
     }
-    return static_cast<uint16_t>(value);
+    return *port;
 }
 
 Result<Port> parse_port_option(const std::string& text) {

@@ -2,11 +2,11 @@
 #include "kube/api/access.h"
 
 #include <cerrno>
-#include <charconv>
 #include <cstdlib>
 
 #include "common/fd.h"
 #include "common/ip.h"
+#include "common/number.h"
 
 namespace weir::kube::api {
 namespace fs = std::filesystem;
@@ -17,12 +17,9 @@ constexpr std::string_view kHttps = "https://";
 constexpr std::string_view kHttp = "http://";
 
 Result<uint16_t> parse_port(std::string_view text, std::string_view url) {
-    uint16_t port = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
-    if (error != std::errc() || end != text.data() + text.size() || port == 0) {
-        return fail(Errc::kInvalid, "\"{}\" is no port of \"{}\"", text, url);
-    }
-    return port;
+    const auto port = whole_number<uint16_t>(text);
+    if (!port || *port == 0) return fail(Errc::kInvalid, "\"{}\" is no port of \"{}\"", text, url);
+    return *port;
 }
 
 bool valid_host(std::string_view host) {

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <charconv>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -18,6 +17,7 @@
 #include <boost/beast/ssl/ssl_stream.hpp>
 
 #include "common/ip.h"
+#include "common/number.h"
 #include "kube/api/gunzip.h"
 
 namespace weir::kube::api {
@@ -63,11 +63,8 @@ HttpHead read_head(const http::fields& fields, int status) {
     std::ranges::transform(head.content_type, head.content_type.begin(),
                            [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     head.gzip = fields[http::field::content_encoding] == "gzip";
-    const std::string_view after = fields[http::field::retry_after];
-    unsigned seconds = 0;
-    const auto [end, error] = std::from_chars(after.data(), after.data() + after.size(), seconds);
-    if (!after.empty() && error == std::errc() && end == after.data() + after.size()) {
-        head.retry_after = std::chrono::seconds(seconds);
+    if (const auto after = whole_number<unsigned>(fields[http::field::retry_after])) {
+        head.retry_after = std::chrono::seconds(*after);
     }
     return head;
 }
