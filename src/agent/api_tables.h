@@ -97,8 +97,8 @@ struct Service {
 
     static constexpr void fields(auto&& add) {
         add("namespace", &Service::ns, "namespace");
-        add("name", &Service::name, "name");
-        add("type", &Service::type, "ClusterIP, NodePort or LoadBalancer");
+        add("name", &Service::name, "name; pod/NAME for the host ports of a pod");
+        add("type", &Service::type, "ClusterIP, NodePort, or HostPort for those of a pod");
         add("cluster_ips", &Service::cluster_ips, "ClusterIPs");
         add("external_ips", &Service::external_ips, "external and load-balancer addresses");
         add("internal_policy", &Service::internal_policy, "internalTrafficPolicy");

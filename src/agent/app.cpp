@@ -13,6 +13,7 @@
 #include "agent/flow_stream.h"
 #include "agent/heap_trimmer.h"
 #include "agent/host.h"
+#include "agent/host_port_pods.h"
 #include "agent/loop.h"
 #include "agent/metrics.h"
 #include "agent/names.h"
@@ -100,6 +101,7 @@ class Agent {
         host_ = WEIR_TRY(Host::open(config_, pod_ranges_, objects_->node_addresses()));
         WEIR_CHECK(load_programs());
         wiring_ = WEIR_TRY(Wiring::open(config_, *host_, *datapath_, pod_ranges_));
+        wiring_->cni().on_host_ports([this] { loop_.post([this] { set_host_ports(); }); });
         return {};
     }
 
@@ -121,6 +123,7 @@ class Agent {
     Result<void> take_over() {
         node_changed();  // it may not be what was remembered of it
         objects_->set_host_addresses(host_->addresses());
+        set_host_ports();
         WEIR_CHECK(objects_->start());
         log::info("programs in force, bank {}", WEIR_TRY(activate()));
         WEIR_CHECK(install_cni(cni_install(config_)));
@@ -353,6 +356,8 @@ class Agent {
         WEIR_CHECK(host_->ensure_link());
         return host_->write_tables(*datapath_);
     }
+
+    void set_host_ports() { objects_->set_host_ports(host_port_pods(wiring_->ipam().list())); }
 
     void refresh_names() {
         if (!flow_names_) return;

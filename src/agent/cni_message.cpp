@@ -2,6 +2,7 @@
 #include "agent/cni_message.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
@@ -72,6 +73,58 @@ CniOutcome<void> read_wishes(const json::object& body, const json::object* args,
         rest.remove_prefix(std::min(end + 1, rest.size()));
     }
     return {};
+}
+
+// CNI conventions, "portMappings". Port 0 of the host asks for nothing.
+CniOutcome<std::optional<model::HostPort>> read_host_port(const json::value& value) {
+    const json::object* object = value.if_object();
+    const auto number = [&](std::string_view key) -> int64_t {
+        const json::value* port = object == nullptr ? nullptr : object->if_contains(key);
+        return port != nullptr && port->is_int64() ? port->get_int64() : 0;
+    };
+    const int64_t host = number("hostPort");
+    const int64_t container = number("containerPort");
+    if (object != nullptr && host == 0) return std::optional<model::HostPort>();
+    if (host < 1 || host > 65535 || container < 1 || container > 65535) {
+        return refuse(Code::kConfig, "runtimeConfig.portMappings: {} needs ports from 1 to 65535",
+                      json::serialize(value));
+    }
+    model::HostPort port{.protocol = model::Protocol::kTcp,
+                         .host_port = static_cast<uint16_t>(host),
+                         .container_port = static_cast<uint16_t>(container),
+                         .host_ip = {}};
+    std::string name = text_in(*object, "protocol");
+    std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::toupper(c); });
+    if (!name.empty()) {
+        const auto protocol = model::parse_protocol(name);
+        if (!protocol) {
+            return refuse(Code::kConfig, "runtimeConfig.portMappings: {}",
+                          protocol.error().message());
+        }
+        port.protocol = *protocol;
+    }
+    if (const std::string text = text_in(*object, "hostIP"); !text.empty()) {
+        const auto address = IpAddress::parse(text);
+        if (!address) {
+            return refuse(Code::kConfig, "runtimeConfig.portMappings: hostIP: {}",
+                          address.error().message());
+        }
+        port.host_ip = *address;
+    }
+    return std::optional(port);
+}
+
+CniOutcome<std::vector<model::HostPort>> read_host_ports(const json::object& body) {
+    std::vector<model::HostPort> ports;
+    const json::object* runtime = object_in(body, "runtimeConfig");
+    const json::array* list = runtime == nullptr ? nullptr : array_in(*runtime, "portMappings");
+    if (list == nullptr) return ports;
+    for (const json::value& value : *list) {
+        auto port = read_host_port(value);
+        if (!port) return tl::unexpected(port.error());
+        if (*port) ports.push_back(**port);
+    }
+    return ports;
 }
 
 // What the network's configuration says, else what the runtime does, whose names differ.
@@ -163,6 +216,9 @@ CniOutcome<CniRequest> decode_cni_request(std::string_view text) {
     if (auto read = read_wishes(*body, args, claim.requested); !read) {
         return tl::unexpected(read.error());
     }
+    auto host_ports = read_host_ports(*body);
+    if (!host_ports) return tl::unexpected(host_ports.error());
+    claim.host_ports = std::move(*host_ports);
     request.dns = read_dns(*body);
     if (const json::object* previous = object_in(*body, "prevResult")) request.previous = *previous;
     if (const json::value* valid = body->if_contains("validAttachments")) {

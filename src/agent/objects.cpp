@@ -166,7 +166,7 @@ Result<void> Objects::start() {
     tables_.adopt(WEIR_TRY(writer_.read()));
     started_ = true;
     planner_.set_node(node_context());
-    commit(tables_.apply(all_services()));
+    commit(tables_.apply(everything()));
     if (!write_error_.empty()) return fail(Errc::kSystem, "{}", write_error_);
     commit(tables_.finish_adoption());
     return {};
@@ -239,6 +239,19 @@ lb::Changes Objects::all_services() {
     return changes;
 }
 
+lb::Changes Objects::everything() {
+    lb::Changes changes = all_services();
+    lb::Changes ports = host_ports_.update(host_port_pods_);
+    std::ranges::move(ports.upserts, std::back_inserter(changes.upserts));
+    std::ranges::move(ports.removed, std::back_inserter(changes.removed));
+    return changes;
+}
+
+void Objects::set_host_ports(std::vector<lb::HostPortPod> pods) {
+    host_port_pods_ = std::move(pods);
+    if (started_) commit(tables_.apply(host_ports_.update(host_port_pods_)));
+}
+
 void Objects::commit(const model::LbTransaction& transaction) {
     if (transaction.writes.empty() && transaction.grace == 0) return;
     const auto elapsed = [this, alive = std::weak_ptr(alive_)](model::GraceToken token,
@@ -270,7 +283,7 @@ void Objects::resync() {
     std::destroy_at(&tables_);
     std::construct_at(&tables_, capacities(config_));
     tables_.adopt(*image);
-    commit(tables_.apply(all_services()));
+    commit(tables_.apply(everything()));
     if (write_error_.empty()) commit(tables_.finish_adoption());
 }
 

@@ -15,6 +15,7 @@
 #include "kube/endpoint_controller.h"
 #include "kube/file_source.h"
 #include "kube/store.h"
+#include "lb/host_ports.h"
 #include "lb/planner.h"
 #include "lb/tables.h"
 
@@ -59,6 +60,8 @@ class Objects {
     /// This host's own addresses, which count as the node's while its Node object names none:
     /// source ranges that hold one admit the host. Before start(), and when they change.
     void set_host_addresses(std::vector<IpAddress> addresses);
+    /// The pods of this node that ports of the host lead to, each time they are others.
+    void set_host_ports(std::vector<lb::HostPortPod> pods);
     /// Every few seconds: moves backends without a Service on (lb/backends.h).
     void age(std::chrono::steady_clock::time_point now);
 
@@ -89,6 +92,8 @@ class Objects {
     void take(const kube::Delta& delta);
     void update_service(const model::ObjectName& name, lb::Changes& changes);
     lb::Changes all_services();
+    /// Also host ports.
+    lb::Changes everything();
     [[nodiscard]] std::vector<TriggerTimes::Time> new_triggers(const kube::NameSet& services);
     void commit(const model::LbTransaction& transaction);
     void resync();
@@ -107,6 +112,8 @@ class Objects {
     std::optional<model::Node> remembered_;  ///< this node, as it was before the agent started
     std::vector<IpAddress> host_addresses_;
     lb::Planner planner_;
+    std::vector<lb::HostPortPod> host_port_pods_;
+    lb::HostPortPlanner host_ports_;
     lb::Tables tables_;
     std::map<model::ObjectName, std::vector<std::string>> warnings_;
     std::string write_error_;

@@ -220,6 +220,13 @@ void add_run(Invocation& invocation, CLI::App& app) {
         ->expected(1)
         ->take_all();
     command
+        ->add_option(
+            "--host-port", run.host_ports,
+            "[ADDRESS:]HOSTPORT:PORT[/PROTOCOL], a port of the host that leads to the pod; "
+            "may be repeated")
+        ->expected(1)
+        ->take_all();
+    command
         ->add_option("--ready-when", run.ready_when,
                      "tcp:PORT, http:PORT/PATH, or none: ready while it runs")
         ->capture_default_str();

@@ -181,7 +181,8 @@ void Node::remove(const std::string& file) const {
 }
 
 Node::Pod& Node::run_pod(const std::string& name, const std::vector<std::string>& labels,
-                         const std::vector<std::string>& command, const std::string& ready_when) {
+                         const std::vector<std::string>& command, const std::string& ready_when,
+                         const std::vector<std::string>& options) {
     const auto pid_file = dir_ / ("pid-" + name);
     fs::remove(pid_file);
     std::vector<std::string> argv = {WEIR_CLI, "run",  "--name=" + name,
@@ -190,6 +191,7 @@ Node::Pod& Node::run_pod(const std::string& name, const std::vector<std::string>
         argv.emplace_back("-l");
         argv.push_back(label);
     }
+    argv.insert(argv.end(), options.begin(), options.end());
     for (const auto* word : {"--", "sh", "-c", "echo $$ >\"$0\"; exec \"$@\""})
         argv.emplace_back(word);
     argv.push_back(pid_file);
@@ -224,10 +226,11 @@ Node::Pod& Node::run_pod(const std::string& name, const std::vector<std::string>
 }
 
 Node::Pod& Node::run_server(const std::string& name, const std::string& app,
-                            const std::vector<std::string>& more) {
+                            const std::vector<std::string>& more,
+                            const std::vector<std::string>& options) {
     std::vector<std::string> command = {WEIR_SHOP, "serve", "--name", name};
     command.insert(command.end(), more.begin(), more.end());
-    return run_pod(name, {"app=" + app}, command, "tcp:8080");
+    return run_pod(name, {"app=" + app}, command, "tcp:8080", options);
 }
 
 Node::Pod& Node::run_client(const std::string& name) {

@@ -76,11 +76,14 @@ class Node {
     void remove(const std::string& file) const;
 
     /// `weir run` of `command`; waits until the Pod is ready and its addresses are known.
+    /// `options` are more ones of `weir run`.
     Pod& run_pod(const std::string& name, const std::vector<std::string>& labels,
-                 const std::vector<std::string>& command, const std::string& ready_when = "none");
+                 const std::vector<std::string>& command, const std::string& ready_when = "none",
+                 const std::vector<std::string>& options = {});
     /// A shop server on 8080 (TCP and UDP).
     Pod& run_server(const std::string& name, const std::string& app,
-                    const std::vector<std::string>& more = {});
+                    const std::vector<std::string>& more = {},
+                    const std::vector<std::string>& options = {});
     /// A pod that only waits: a place for clients.
     Pod& run_client(const std::string& name);
     /// The process that `weir run` started for the pod; 0 before that.

@@ -87,6 +87,7 @@ Result<Record> make_record(const Invocation& invocation, const PodSpec& spec,
     record.cgroup = around.cgroup_root / ("weir-run-" + record.id);
     record.manifest = invocation.run_dir / "pods.d" / (spec.ns + "_" + spec.name + ".json");
     record.cni_bin = around.cni_bin;
+    record.port_mappings = port_mappings(spec.host_ports);
     auto conflist = read_file(around.conflist);
     if (!conflist) {
         return Failure(std::move(conflist).error().with(
