@@ -151,14 +151,15 @@ void add_api_kinds(Scrape& scrape, const Snapshot& snapshot) {
     const auto add = [&](Id id, auto value) {
         auto& family = scrape.family(id);
         for (const auto& kind : snapshot.api_kinds) {
-            Scrape::add(family, static_cast<double>(value(kind)), {{"kind", kind.kind}});
+            Scrape::add(family, static_cast<double>(value(kind)),
+                        {{"kind", std::string(to_string(kind.kind))}});
         }
     };
-    using Kind = Snapshot::ApiKind;
-    add(kKubeConnected, [](const Kind& kind) { return kind.connected ? 1 : 0; });
+    using Kind = kube::api::KindState;
+    add(kKubeConnected, [](const Kind& kind) { return kind.connected && !kind.absent ? 1 : 0; });
     add(kKubeSynced, [](const Kind& kind) { return kind.synced ? 1 : 0; });
-    add(kKubeSilence, [](const Kind& kind) { return kind.silence; });
-    add(kKubeLag, [](const Kind& kind) { return kind.lag; });
+    add(kKubeSilence, [&](const Kind& kind) { return kind.silent_seconds(snapshot.taken); });
+    add(kKubeLag, [](const Kind& kind) { return kind.lag.count(); });
     add(kKubeLists, [](const Kind& kind) { return kind.lists; });
     add(kKubeWatches, [](const Kind& kind) { return kind.watches; });
     add(kKubeEvents, [](const Kind& kind) { return kind.events; });

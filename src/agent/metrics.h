@@ -11,12 +11,14 @@
 #include <string_view>
 #include <vector>
 
+#include "kube/api/state.h"
 #include "weir/event.h"
 
 namespace weir::metrics {
 
 /// What is read at scrape time, by the agent, from the kernel and from itself.
 struct Snapshot {
+    std::chrono::steady_clock::time_point taken = std::chrono::steady_clock::now();
     struct Table {
         std::string name;
         uint64_t entries = 0;
@@ -29,28 +31,14 @@ struct Snapshot {
         uint64_t cooling = 0;
         uint64_t capacity = 0;
     };
-    /// How a kind is read from an API server.
-    struct ApiKind {
-        std::string kind;
-        bool connected = false;
-        bool synced = false;
-        double silence = 0;
-        double lag = 0;
-        uint64_t lists = 0;
-        uint64_t watches = 0;
-        uint64_t events = 0;
-        uint64_t bytes = 0;
-        uint64_t failures = 0;
-        uint64_t refused = 0;
-    };
     /// Sum over CPUs, [reason][direction].
     std::array<std::array<weir_count, WEIR_DIRECTIONS>, WEIR_DROP_REASONS> drops{};
     /// Sum over CPUs, by enum weir_counter.
     std::array<uint64_t, WEIR_COUNTERS> counters{};
     std::vector<Table> tables;
     std::vector<Pool> pools;
-    std::vector<ApiKind> api_kinds;            ///< empty without an API server
-    std::map<std::string, uint64_t> problems;  ///< by kind of object
+    std::vector<kube::api::KindState> api_kinds;  ///< empty without an API server
+    std::map<std::string, uint64_t> problems;     ///< by kind of object
     uint64_t pods = 0;
     uint64_t services = 0;
     uint64_t backends = 0;

@@ -110,12 +110,11 @@ std::vector<api::KindState> kind_states(const kube::api::ApiSource& source) {
     const auto now = std::chrono::steady_clock::now();
     std::vector<api::KindState> out;
     for (const auto& state : source.states()) {
-        const bool heard = state.heard.time_since_epoch().count() != 0;
         out.push_back({.kind = std::string(to_string(state.kind)),
                        .state = std::string(state_word(state)),
                        .since = rfc3339(state.since),
                        .synced = state.synced,
-                       .silent_seconds = heard ? duration<double>(now - state.heard).count() : 0,
+                       .silent_seconds = state.silent_seconds(now),
                        .lag_seconds = state.lag.count(),
                        .resource_version = state.resource_version,
                        .lists = state.lists,
@@ -214,15 +213,19 @@ Result<api::Status> Views::status() const {
     return out;
 }
 
+std::string Views::source_name() const {
+    if (const auto* api = in_.objects.api()) return api->servers();
+    std::string name;
+    for (const auto& dir : in_.start.config.source_dirs) {
+        name += (name.empty() ? "file:" : ",file:") + dir.string();
+    }
+    return name;
+}
+
 std::vector<api::Source> Views::sources() const {
     api::Source source;
-    for (const auto& dir : in_.start.config.source_dirs) {
-        source.name += (source.name.empty() ? "file:" : ",file:") + dir.string();
-    }
-    if (const auto* api = in_.objects.api()) {
-        source.name = api->servers();
-        source.kinds = kind_states(*api);
-    }
+    source.name = source_name();
+    if (const auto* api = in_.objects.api()) source.kinds = kind_states(*api);
     source.synced = in_.objects.synced();
     const auto& store = in_.objects.store();
     source.objects = {{"Node", store.count<model::Node>()},
@@ -232,23 +235,31 @@ std::vector<api::Source> Views::sources() const {
                       {"EndpointSlice", store.count<model::EndpointSlice>()},
                       {"NetworkPolicy", store.count<model::NetworkPolicy>()},
                       {"ServiceCIDR", store.count<model::ServiceCidr>()}};
-    auto problems = in_.objects.files().problems();
+    source.problems = problems();
+    return {source};
+}
+
+std::vector<api::Problem> Views::problems() const {
+    std::vector<api::Problem> out;
+    const std::string source = source_name();
+    auto documents = in_.objects.files().problems();
     if (const auto* api = in_.objects.api()) {
         for (auto& problem : api->problems())
-            problems.push_back(std::move(problem));
+            documents.push_back(std::move(problem));
     }
-    for (const auto& problem : problems) {
-        source.problems.push_back({.source = source.name,
-                                   .file = problem.file,
-                                   .line = problem.line,
-                                   .object = problem.object,
-                                   .field = problem.path,
-                                   .message = problem.message,
-                                   .since = rfc3339(problem.since)});
+    for (const auto& problem : documents) {
+        out.push_back({.source = source,
+                       .file = problem.file,
+                       .line = problem.line,
+                       .object = problem.object,
+                       .field = problem.path,
+                       .message = problem.message,
+                       .since = rfc3339(problem.since)});
     }
+    const auto& store = in_.objects.store();
     for (const auto& conflict : store.conflicts()) {
-        source.problems.push_back(
-            {.source = source.name,
+        out.push_back(
+            {.source = source,
              .file = store.label(conflict.ignored.source),
              .line = conflict.ignored.line,
              .object = conflict.key.to_string(),
@@ -257,19 +268,16 @@ std::vector<api::Source> Views::sources() const {
                                     store.label(conflict.used.source), conflict.used.line),
              .since = rfc3339(conflict.since)});
     }
-    for (const auto& problem : in_.objects.tables().problems()) {
-        source.problems.push_back({.source = source.name,
-                                   .object = "Service " + problem.object,
-                                   .message = problem.text});
-    }
+    const auto of_service = [&](const std::string& service, const std::string& message) {
+        out.push_back({.source = source, .object = "Service " + service, .message = message});
+    };
+    for (const auto& problem : in_.objects.tables().problems())
+        of_service(problem.object, problem.text);
     for (const auto& [service, warnings] : in_.objects.warnings()) {
-        for (const auto& warning : warnings) {
-            source.problems.push_back({.source = source.name,
-                                       .object = "Service " + service.to_string(),
-                                       .message = warning});
-        }
+        for (const auto& warning : warnings)
+            of_service(service.to_string(), warning);
     }
-    return {source};
+    return out;
 }
 
 api::Datapath Views::datapath() const {
@@ -425,28 +433,12 @@ metrics::Snapshot Views::metrics() const {
     for (const auto& pool : pools()) {
         out.pools.push_back({pool.family, pool.used, pool.cooling, pool.capacity});
     }
-    for (const auto& source : sources()) {
-        for (const auto& problem : source.problems) {
-            // What is no object at all has no kind.
-            const std::string kind = problem.object.substr(0, problem.object.find(' '));
-            ++out.problems[kind.empty() ? "document" : kind];
-        }
+    for (const auto& problem : problems()) {
+        // What is no object at all has no kind.
+        const std::string kind = problem.object.substr(0, problem.object.find(' '));
+        ++out.problems[kind.empty() ? "document" : kind];
     }
-    if (const auto* api = in_.objects.api()) {
-        for (const auto& state : kind_states(*api)) {
-            out.api_kinds.push_back({.kind = state.kind,
-                                     .connected = state.state == "watching",
-                                     .synced = state.synced,
-                                     .silence = state.silent_seconds,
-                                     .lag = state.lag_seconds,
-                                     .lists = state.lists,
-                                     .watches = state.watches,
-                                     .events = state.events,
-                                     .bytes = state.bytes,
-                                     .failures = state.failures,
-                                     .refused = state.refused});
-        }
-    }
+    if (const auto* api = in_.objects.api()) out.api_kinds = api->states();
     out.pods = in_.pods.size();
     for (const auto& use : in_.objects.tables().usage()) {
         if (use.table == "services") out.services = use.used;

@@ -21,7 +21,11 @@ Snapshot snapshot() {
     s.pools = {{"IPv4", 5, 1, 253}};
     s.problems = {{"Service", 2}};
     s.api_refused = {{"malformed", 4}};
-    s.api_kinds = {{.kind = "Service", .connected = true, .silence = 0.5, .events = 6}};
+    auto& services = s.api_kinds.emplace_back();
+    services = {.kind = kube::Kind::kService, .connected = true, .events = 6};
+    services.heard = s.taken - std::chrono::milliseconds(500);
+    services.lag = std::chrono::milliseconds(250);
+    s.api_kinds.push_back({.kind = kube::Kind::kPod, .connected = true, .absent = true});
     s.ready = true;
     return s;
 }
@@ -48,6 +52,9 @@ TEST(Metrics, ShowsWhatTheKernelAndTheAgentSay) {
           "weir_kube_connected{kind=\"Service\"} 1\n",
           "weir_kube_synced{kind=\"Service\"} 0\n",
           "weir_kube_silence_seconds{kind=\"Service\"} 0.5\n",
+          "weir_kube_silence_seconds{kind=\"Pod\"} 0\n",
+          "weir_kube_lag_seconds{kind=\"Service\"} 0.25\n",
+          "weir_kube_connected{kind=\"Pod\"} 0\n",
           "weir_kube_events_total{kind=\"Service\"} 6\n",
           "weir_programming_duration_seconds_bucket{le=\"0.005\"} 1\n",
           "weir_programming_duration_seconds_bucket{le=\"0.0025\"} 0\n",

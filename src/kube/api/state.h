@@ -28,6 +28,12 @@ struct KindState {
     uint64_t bytes = 0;                             ///< of bodies, compressed
     uint64_t failures = 0;                          ///< requests and watches that ended badly
     uint64_t refused = 0;  ///< changes with mistakes, which changed nothing
+
+    /// Since anything came; 0 if nothing ever did.
+    [[nodiscard]] double silent_seconds(std::chrono::steady_clock::time_point now) const {
+        if (heard == std::chrono::steady_clock::time_point{}) return 0;
+        return std::chrono::duration<double>(now - heard).count();
+    }
 };
 
 /// The states of all kinds, written by the thread that reads and read by others.
