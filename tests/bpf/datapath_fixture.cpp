@@ -592,4 +592,18 @@ Datapath::Run DatapathTest::from_host(unsigned ifindex, const Frame& frame) {
     return datapath_->run(WEIR_HOOK_DEV_OUT, build(frame), {.ifindex = ifindex});
 }
 
+Frame DatapathTest::reply_to(const Frame& out) {
+    return {.src = out.dst,
+            .dst = out.src,
+            .proto = out.proto,
+            .sport = out.dport,
+            .dport = out.sport,
+            .tcp_flags = kSyn | kAck};
+}
+
+void DatapathTest::expect_clean(const Datapath::Run& run, int verdict) {
+    EXPECT_EQ(run.verdict, verdict);
+    EXPECT_EQ(defects(run.packet), "") << describe(run.packet);
+}
+
 }  // namespace weir::test

@@ -128,6 +128,8 @@ struct ServiceSpec {
 };
 void add_service(Datapath& datapath, const ServiceSpec& spec);
 
+inline constexpr int kRedirect = 7, kDropped = 2, kPassed = -1;
+
 class DatapathTest : public testing::TestWithParam<Family> {
   protected:
     void SetUp() override;
@@ -140,6 +142,10 @@ class DatapathTest : public testing::TestWithParam<Family> {
     Datapath::Run from_outside(const Frame& frame);
     Datapath::Run to_pod(unsigned ifindex, const Frame& frame, unsigned ingress = 0);
     Datapath::Run from_host(unsigned ifindex, const Frame& frame);
+    /// The answer to a packet as it came out; of TCP, the second of the handshake.
+    static Frame reply_to(const Frame& out);
+    /// The verdict, and that no length or checksum of the packet is wrong.
+    static void expect_clean(const Datapath::Run& run, int verdict = kRedirect);
 
     World world_ = World::of(Family::kIpv4);
     /// The one that all cases of the process share, or that of load().
@@ -148,7 +154,5 @@ class DatapathTest : public testing::TestWithParam<Family> {
   private:
     std::unique_ptr<Datapath> own_;
 };
-
-inline constexpr int kRedirect = 7, kDropped = 2, kPassed = -1;
 
 }  // namespace weir::test

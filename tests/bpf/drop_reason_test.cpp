@@ -33,8 +33,7 @@ class DropReason : public DatapathTest {
     void expect_shot(const Datapath::Run& run) { EXPECT_EQ(run.verdict, kDropped); }
     /// The refusal of a TCP SYN: RST that acknowledges it, from whom it was sent to.
     void expect_reset(const Datapath::Run& run, const Frame& asked) {
-        EXPECT_EQ(run.verdict, kRedirect);
-        EXPECT_EQ(defects(run.packet), "") << describe(run.packet);
+        expect_clean(run);
         const Frame got = run.frame();
         EXPECT_EQ(got.src, asked.dst);
         EXPECT_EQ(got.sport, asked.dport);
@@ -50,8 +49,7 @@ class DropReason : public DatapathTest {
     }
     /// An ICMP error that quotes the packet as it was sent.
     void expect_error(const Datapath::Run& run, const Frame& asked, uint8_t type, uint8_t code) {
-        EXPECT_EQ(run.verdict, kRedirect);
-        EXPECT_EQ(defects(run.packet), "") << describe(run.packet);
+        expect_clean(run);
         const Frame got = run.frame();
         EXPECT_EQ(got.icmp_type, type);
         EXPECT_EQ(got.icmp_code, code);

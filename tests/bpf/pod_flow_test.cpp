@@ -33,8 +33,7 @@ class PodFlow : public DatapathTest {
 
 TEST_P(PodFlow, GoesStraightToTheOtherPod) {
     const auto run = from_a(a_to_b());
-    EXPECT_EQ(run.verdict, kRedirect);
-    EXPECT_EQ(defects(run.packet), "") << describe(run.packet);
+    expect_clean(run);
     EXPECT_EQ(run.frame().dst_mac, kPodBMac);
     EXPECT_EQ(run.frame().src_mac, kHostMac);
     EXPECT_EQ(run.frame().ttl, 63);
@@ -103,8 +102,7 @@ TEST_P(PodFlow, OptionsAndExtensionHeadersAreWalkedOver) {
     frame.option_words = 3;
     frame.hop_by_hop = true;
     const auto run = from_a(frame);
-    EXPECT_EQ(run.verdict, kRedirect);
-    EXPECT_EQ(defects(run.packet), "");
+    expect_clean(run);
     EXPECT_EQ(from_b(b_to_a()).verdict, kRedirect);
     EXPECT_EQ(datapath_->established_count(), 1U);
 }
@@ -205,8 +203,7 @@ TEST_P(PodFlow, PiecesFollowTheFirst) {
     rest.more = false;
     EXPECT_EQ(from_a(first).verdict, kRedirect);
     const auto run = from_a(rest);
-    EXPECT_EQ(run.verdict, kRedirect);
-    EXPECT_EQ(defects(run.packet), "");
+    expect_clean(run);
 }
 
 INSTANTIATE_TEST_SUITE_P(, PodFlow, testing::ValuesIn(kFamilies), [](const auto& info) {

@@ -63,11 +63,6 @@ class Sctp : public DatapathTest {
                                  .backends = {{backend, port}},
                                  .index = index});
     }
-    void expect_clean(const Datapath::Run& run, int verdict = kRedirect) {
-        EXPECT_EQ(run.verdict, verdict);
-        EXPECT_EQ(defects(run.packet), "") << describe(run.packet);
-    }
-    /// Ticks until the flows' entries expire.
     /// Ticks from the last packet to the end. Of two partners both end together, and the one that
     /// the packet met was seen last.
     uint32_t lifetime() {
