@@ -7,8 +7,7 @@
 #include "common/fd.h"
 #include "kube_api/control_plane.h"
 #include "netns/node.h"
-#include "support/child.h"
-#include "support/exercises.h"
+#include "netns/web.h"
 
 namespace weir::test {
 namespace {
@@ -16,7 +15,6 @@ namespace {
 using namespace std::chrono_literals;
 using testing::HasSubstr;
 
-// The endpoint is a server outside of the node.
 constexpr std::string_view kObjects = R"(
 apiVersion: v1
 kind: Namespace
@@ -29,19 +27,25 @@ spec:
   taints: [{key: node.weir.io/agent-not-ready, effect: NoSchedule}, {key: other, effect: NoSchedule}]
   podCIDR: 10.244.7.0/24
   podCIDRs: [10.244.7.0/24, "fd00:10:244:7::/64"]
----
+)";
+
+/// A Service with the server outside of the node as its endpoint.
+std::string service_outside(const std::string& name, const std::string& address) {
+    return fmt::format(R"(
 apiVersion: v1
 kind: Service
-metadata: {name: web, namespace: shop}
-spec: {clusterIP: 10.96.0.80, ports: [{name: http, port: 80}]}
+metadata: {{name: {0}, namespace: shop}}
+spec: {{clusterIP: {1}, ports: [{{name: http, port: 80}}]}}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
-metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
+metadata: {{name: {0}-1, namespace: shop, labels: {{kubernetes.io/service-name: {0}}}}}
 addressType: IPv4
-endpoints: [{addresses: [192.0.2.2]}]
-ports: [{name: http, port: 8080, protocol: TCP}]
-)";
+endpoints: [{{addresses: [192.0.2.2]}}]
+ports: [{{name: http, port: 8080, protocol: TCP}}]
+)",
+                       name, address);
+}
 
 /// The permissions that the documentation gives the agent: it has no others here.
 std::string documented_role() {
@@ -60,6 +64,7 @@ class ClusterTest : public testing::Test {
         node_.emplace();
         plane_.emplace(ControlPlane::Net::kCallers);
         plane_->apply(kObjects);
+        plane_->apply(service_outside("web", "10.96.0.80"));
         plane_->apply(documented_role());
         plane_->kubectl(
             {"create", "clusterrolebinding", "agent", "--clusterrole=weir-agent", "--user=agent"});
@@ -69,9 +74,7 @@ class ClusterTest : public testing::Test {
         plane_.reset();
         node_.reset();
     }
-    std::string web() const {
-        return in_child(node_->host(), [] { return http_get("10.96.0.80", 80); });
-    }
+    std::string web() const { return http(node_->host(), "10.96.0.80"); }
     bool web_answers() const {
         return eventually([this] { return web().starts_with("outside to "); }, 20s);
     }
@@ -100,29 +103,14 @@ TEST_F(ClusterTest, ServicesOfTheClusterAreServed) {
                          "jsonpath={.status.conditions[?(@.type=='NetworkUnavailable')].status}"}),
         "False");
 
-    plane_->apply(R"(
-apiVersion: v1
-kind: Service
-metadata: {name: more, namespace: shop}
-spec: {clusterIP: 10.96.0.81, ports: [{name: http, port: 80}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: more-1, namespace: shop, labels: {kubernetes.io/service-name: more}}
-addressType: IPv4
-endpoints: [{addresses: [192.0.2.2]}]
-ports: [{name: http, port: 8080, protocol: TCP}]
-)");
-    EXPECT_TRUE(eventually([this] {
-        return in_child(node_->host(), [] { return http_get("10.96.0.81", 80); })
-            .starts_with("outside to ");
-    }));
+    plane_->apply(service_outside("more", "10.96.0.81"));
+
+    const auto more_answers = [this] {
+        return http(node_->host(), "10.96.0.81").starts_with("outside to ");
+    };
+    EXPECT_TRUE(eventually(more_answers));
     plane_->kubectl({"-n", "shop", "delete", "service", "more"});
-    EXPECT_TRUE(eventually([this] {
-        return !in_child(node_->host(), [] {
-                    return http_get("10.96.0.81", 80);
-                }).starts_with("outside to ");
-    }));
+    EXPECT_TRUE(eventually([&] { return !more_answers(); }));
 }
 
 // The agent keeps no capability to read what others own.

@@ -340,8 +340,27 @@ spec:
                        name, v4, v6, node_port);
 }
 
+std::string Node::load_balancer_yaml(const std::string& name, const std::string& v4,
+                                     const std::string& v6, const std::string& more) {
+    return fmt::format(R"(apiVersion: v1
+kind: Service
+metadata: {{name: {0}, namespace: shop}}
+spec:
+  type: LoadBalancer
+  clusterIPs: ["{1}", "{2}"]
+  ipFamilies: [IPv4, IPv6]
+  externalIPs: ["198.51.100.7", "2001:db8:7::7"]
+  selector: {{app: {0}}}
+  ports: [{{port: 80, targetPort: 8080, nodePort: 30080}}]
+{3}status:
+  loadBalancer: {{ingress: [{{ip: 198.51.100.8}}, {{ip: "2001:db8:7::8"}}]}}
+)",
+                       name, v4, v6, more);
+}
+
 std::string Node::slice_yaml(const std::string& name, const std::string& service,
-                             const std::vector<std::string>& addresses) {
+                             const std::vector<std::string>& addresses,
+                             const std::string& metadata) {
     std::string endpoints;
     for (const auto& address : addresses) {
         endpoints +=
@@ -354,13 +373,13 @@ metadata:
   name: {}
   namespace: shop
   labels: {{kubernetes.io/service-name: {}}}
-addressType: {}
+{}addressType: {}
 ports:
 - {{name: http, port: 8080, protocol: TCP}}
 - {{name: echo, port: 8080, protocol: UDP}}
 endpoints:
 {})",
-                       name, service, v6 ? "IPv6" : "IPv4", endpoints);
+                       name, service, metadata, v6 ? "IPv6" : "IPv4", endpoints);
 }
 
 }  // namespace weir::test

@@ -19,21 +19,8 @@ INSTANTIATE_TEST_SUITE_P(SocketHooks, Services, testing::Values("all", "host", "
                          [](const auto& mode) { return std::string(mode.param); });
 
 std::string restricted_yaml(const std::string& ranges) {
-    return fmt::format(R"(apiVersion: v1
-kind: Service
-metadata: {{name: web, namespace: shop}}
-spec:
-  type: LoadBalancer
-  clusterIPs: ["10.96.0.10", "fd00:10:96::10"]
-  ipFamilies: [IPv4, IPv6]
-  externalIPs: ["198.51.100.7", "2001:db8:7::7"]
-  selector: {{app: web}}
-  ports: [{{port: 80, targetPort: 8080, nodePort: 30080}}]
-  loadBalancerSourceRanges: [{}]
-status:
-  loadBalancer: {{ingress: [{{ip: 198.51.100.8}}, {{ip: "2001:db8:7::8"}}]}}
-)",
-                       ranges);
+    return Node::load_balancer_yaml("web", kVip4, kVip6,
+                                    "  loadBalancerSourceRanges: [" + ranges + "]\n");
 }
 
 // loadBalancerSourceRanges hold for load-balancer addresses only, for pods and the node as for
@@ -132,15 +119,7 @@ status: {{addresses: [{{type: InternalIP, address: 192.0.2.1}}]}}
 
 // An address that comes to the node answers NodePorts.
 TEST_P(Services, AddressesOfTheNodeAreFollowed) {
-    node_.apply("web.yaml", R"(apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec:
-  type: NodePort
-  clusterIPs: ["10.96.0.10"]
-  selector: {app: web}
-  ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
-)");
+    node_.apply("web.yaml", Node::node_port_yaml("web", kVip4, kVip6));
     node_.run_server("web-1", "web");
     ASSERT_TRUE(answers(node_.outside(), "192.0.2.1", 30080));
     run({"ip", "addr", "add", "192.0.2.77/24", "dev", "ext0"});

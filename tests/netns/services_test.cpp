@@ -107,16 +107,8 @@ TEST_P(Services, NodePortFromOutsidePodsAndHost) {
 
 // The range bounds what is given out, not what a Service may have.
 TEST_P(Services, NodePortOutsideOfTheRange) {
-    node_.apply("web.yaml", R"(apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec:
-  type: NodePort
-  clusterIPs: ["10.96.0.10", "fd00:10:96::10"]
-  ipFamilies: [IPv4, IPv6]
-  selector: {app: web}
-  ports: [{port: 80, targetPort: 8080, nodePort: 8088}]
-)");
+    node_.apply("web.yaml", Node::node_port_yaml("web", kVip4, kVip6, 8088));
+
     node_.run_server("web-1", "web");
     auto& client = node_.run_client("client");
     for (const int family : {4, 6}) {
@@ -128,19 +120,8 @@ spec:
 }
 
 TEST_P(Services, ExternalAndLoadBalancerAddresses) {
-    node_.apply("web.yaml", R"(apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec:
-  type: LoadBalancer
-  clusterIPs: ["10.96.0.10", "fd00:10:96::10"]
-  ipFamilies: [IPv4, IPv6]
-  externalIPs: ["198.51.100.7", "2001:db8:7::7"]
-  selector: {app: web}
-  ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
-status:
-  loadBalancer: {ingress: [{ip: 198.51.100.8}, {ip: "2001:db8:7::8"}]}
-)");
+    node_.apply("web.yaml", Node::load_balancer_yaml("web", kVip4, kVip6));
+
     run({"sh", "-c",
          "ip -n outside route add 198.51.100.0/24 via 192.0.2.1; "
          "ip -n outside -6 route add 2001:db8:7::/64 via 2001:db8::1"});
@@ -169,18 +150,8 @@ TEST_P(Services, APodReachesItselfThroughItsService) {
 }
 
 TEST_P(Services, WithoutEndpointsIsRefusedAtOnce) {
-    node_.apply("web.yaml", R"(apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec:
-  type: NodePort
-  clusterIPs: ["10.96.0.10", "fd00:10:96::10"]
-  ipFamilies: [IPv4, IPv6]
-  selector: {app: nobody}
-  ports:
-  - {name: http, port: 80, nodePort: 30080}
-  - {name: echo, port: 80, nodePort: 30080, protocol: UDP}
-)");
+    node_.apply("web.yaml", Node::node_port_yaml("nobody", kVip4, kVip6));
+
     auto& client = node_.run_client("client");
     ASSERT_TRUE(eventually([&] {
         return node_.weir({"service", "list", "-A"}).out.find("10.96.0.10") != std::string::npos;
@@ -217,17 +188,7 @@ TEST_P(Services, EndpointsFollowReadinessAndSlicesWin) {
     auto& other = node_.run_server("other", "other");
     auto& client = node_.run_client("client");
     ASSERT_TRUE(answers(client.place, kVip4));
-    node_.apply("slice.yaml", fmt::format(R"(apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata:
-  name: web-x
-  namespace: shop
-  labels: {{kubernetes.io/service-name: web}}
-addressType: IPv4
-ports: [{{name: http, port: 8080, protocol: TCP}}]
-endpoints: [{{addresses: ["{}"], conditions: {{ready: true}}}}]
-)",
-                                          other.v4));
+    node_.apply("slice.yaml", Node::slice_yaml("web-x", "web", {other.v4}));
     EXPECT_TRUE(eventually([&] { return http(client.place, kVip4).starts_with("other"); }));
     node_.remove("slice.yaml");
     EXPECT_TRUE(eventually([&] { return http(client.place, kVip4).starts_with("web-1"); }));
