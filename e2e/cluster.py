@@ -56,7 +56,7 @@ class Cluster:
         for name, ranges in cidrs.items():  # the link's router knows where pods are, as a cloud's does
             fabric.route_pods(self.plan, name, ranges, [CONTROL_PLANE])
         if self.plan.network == "weir":
-            self.kubectl("apply", "-f", MANIFESTS / "weir-agent-rbac.yaml")
+            self.kubectl("apply", "-f", "-", input=weir.permissions())
             for node in self.nodes.values():
                 weir.install(self.plan, node, self.pki)
         else:

@@ -11,6 +11,13 @@ PROGRAMS = ("agent/weir-agent", "cni/weir-cni", "cli/weir")
 RELEASE = components.ROOT / "build/release"
 
 
+def permissions():
+    """What the agents may ask of the API server: the chart's rules, for the user of their certificate."""
+    rules = (components.ROOT / "charts/weir/files/clusterrole-rules.yaml").read_text()
+    manifest = Path(__file__).with_name("manifests") / "weir-agent-rbac.yaml"
+    return manifest.read_text().replace("rules: CHART\n", f"rules:\n{rules}")
+
+
 def binds(build):
     """What a node must see of a build tree."""
     source = Path(build).resolve() / "src"

@@ -47,12 +47,11 @@ ports: [{{name: http, port: 8080, protocol: TCP}}]
                        name, address);
 }
 
-/// The permissions that the documentation gives the agent: it has no others here.
-std::string documented_role() {
-    const auto page = read_file(WEIR_KUBERNETES_PAGE).value();
-    const std::string fence = "```yaml\n";
-    const size_t begin = page.find(fence) + fence.size();
-    return page.substr(begin, page.find("```", begin) - begin);
+/// The permissions that the chart gives the agent: it has no others here.
+std::string role() {
+    return "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n"
+           "metadata: {name: weir-agent}\nrules:\n" +
+           read_file(WEIR_ROLE_RULES).value();
 }
 
 class ClusterTest : public testing::Test {
@@ -65,7 +64,7 @@ class ClusterTest : public testing::Test {
         plane_.emplace(ControlPlane::Net::kCallers);
         plane_->apply(kObjects);
         plane_->apply(service_outside("web", "10.96.0.80"));
-        plane_->apply(documented_role());
+        plane_->apply(role());
         plane_->kubectl(
             {"create", "clusterrolebinding", "agent", "--clusterrole=weir-agent", "--user=agent"});
         flags_ = {"--source=kubernetes", "--kubeconfig=" + plane_->kubeconfig("agent").string()};
