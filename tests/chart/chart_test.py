@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The chart: what it renders, compared with files that people have read, and what it refuses.
+
+WEIR_UPDATE_GOLDEN=1 writes the files anew; read what changed before it is committed.
+"""
+
+import json
+import os
+import re
+import subprocess
+import unittest
+from pathlib import Path
+
+from e2e import components
+
+CHART = components.ROOT / "charts/weir"
+GOLDEN = Path(__file__).with_name("golden")
+
+# Golden file to the values that it is rendered with.
+CASES = {
+    "default": [],
+    "no-kube-proxy": ["--set", "cluster.apiServers={https://10.0.0.1:6443,https://10.0.0.2:6443}",
+                      "--set", "cluster.podCIDRs={10.1.0.0/16}", "--set", "cluster.serviceCIDRs={10.2.0.0/16}",
+                      "--set", "network.masquerade.exceptions={10.0.0.0/8}", "--set", "network.devices={eth0,bond*}"],
+    "everything": ["--set", "image.digest=sha256:" + "0" * 64, "--set", "imagePullSecrets={registry}",
+                   "--set", "metrics.address=::", "--set", "metrics.serviceMonitor.enabled=true",
+                   "--set", "metrics.serviceMonitor.labels.release=prometheus", "--set", "privileged=false",
+                   "--set", "host.cgroupRoot=/sys/fs/cgroup/unified", "--set", "serviceAccount.name=network",
+                   "--set", "podLabels.team=net", "--set", "podAnnotations.note=x", "--set", "nodeSelector.weir=yes",
+                   "--set-json", 'affinity={"nodeAffinity":{}}', "--set", "extraArgs={--timeout-icmp=10s}"],
+    "own-account": ["--set", "serviceAccount.create=false", "--set", "serviceAccount.name=theirs",
+                    "--set", "rbac.create=false"],
+}
+
+# Values that are refused, and a part of the sentence that says why.
+REFUSED = {
+    "an unknown value": (["--set", "imagee.tag=x"], "imagee"),
+    "an unknown value further down": (["--set", "network.mtuu=1"], "mtuu"),
+    "a wrong word": (["--set", "network.socketHooks=some"], "socketHooks"),
+    "an MTU that IPv6 cannot have": (["--set", "network.mtu=1000"], "mtu"),
+    "a flag that is none": (["--set", "extraArgs={oops}"], "extraArgs"),
+    "an API server without https": (["--set", "cluster.apiServers={10.0.0.1}"], "apiServers"),
+    "a monitor that reaches nothing": (["--set", "metrics.serviceMonitor.enabled=true"],
+                                       "needs a metrics.address that Prometheus reaches"),
+    "no account": (["--set", "serviceAccount.create=false"], "serviceAccount.name must name one"),
+    "a cgroup root elsewhere": (["--set", "host.cgroupRoot=/tmp"], "at or below /sys/fs/cgroup"),
+}
+
+
+class ChartTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.program = components.build("helm")
+
+    def helm(self, *arguments):
+        return subprocess.run([self.program, *arguments], text=True, capture_output=True, check=False)
+
+    def render(self, values):
+        return self.helm("template", "weir", CHART, "--namespace=kube-system", "--kube-version=1.34.4", *values)
+
+    def test_lint_has_nothing_to_say(self):
+        done = self.helm("lint", "--strict", CHART)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_what_is_rendered_is_what_was_read(self):
+        for name, values in CASES.items():
+            with self.subTest(name):
+                done = self.render(values)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                file = GOLDEN / f"{name}.yaml"
+                if os.environ.get("WEIR_UPDATE_GOLDEN"):
+                    file.write_text(done.stdout)
+                self.assertEqual(done.stdout, file.read_text())
+
+    def test_what_cannot_be_meant_is_refused(self):
+        for name, (values, sentence) in REFUSED.items():
+            with self.subTest(name):
+                done = self.render(values)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(sentence, done.stderr)
+
+    def test_another_configuration_replaces_agents(self):
+        def checksum(values):
+            return re.search(r"checksum/config: (\w+)", self.render(values).stdout).group(1)
+        self.assertNotEqual(checksum([]), checksum(["--set", "log.level=debug"]))
+        self.assertEqual(checksum([]), checksum(["--set", "podLabels.a=b"]))
+
+    def test_every_value_has_a_type_and_every_type_a_value(self):
+        done = self.helm("show", "values", CHART)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        schema = json.loads((CHART / "values.schema.json").read_text())
+        keys = set(re.findall(r"^([a-zA-Z]+):", done.stdout, re.M))
+        self.assertEqual(keys, set(schema["properties"]) - {"global"})
+
+    def test_the_configuration_names_options_of_the_agent(self):
+        agent = (components.ROOT / "src/agent/config.cpp").read_text()
+        options = set(re.findall(r'\{\{"([a-z0-9-]+)",', agent))
+        text = self.render(CASES["no-kube-proxy"] + ["--set", "host.cgroupRoot=/sys/fs/cgroup"]).stdout
+        block = re.search(r"  config\.yaml: \|\n((?:    .*\n)+)", text).group(1)
+        options.add("api-servers")  # comes with the source "kubernetes"
+        unknown = {line.split(":")[0].strip() for line in block.splitlines()} - options
+        self.assertEqual(unknown, set())
+
+
+if __name__ == "__main__":
+    unittest.main()
