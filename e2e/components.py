@@ -46,16 +46,19 @@ def place(name):
     return CACHE / f"kubernetes-{kubernetes_version()}" / name
 
 
-def build(name):
-    """The path of a program, built if it is not there yet. Minutes at first."""
+def build(name, seconds=None):
+    """The path of a program, built if it is not there yet. Minutes at first, at most `seconds` if given."""
     path = place(name)
     if path.exists():
         return path
     arguments = ["--test", PACKAGES[name]] if name.endswith(".test") else [PACKAGES[name]]
     # A child that is stopped by Ctrl-C leaves Go's own cache behind, so the next start goes on from there.
-    built = subprocess.run(["nice", "-n", "19", GO_TOOL, CACHE, *arguments], stdout=subprocess.PIPE,
+    bound = ["timeout", str(seconds)] if seconds else []
+    built = subprocess.run([*bound, "nice", "-n", "19", GO_TOOL, CACHE, *arguments], stdout=subprocess.PIPE,
                            stderr=subprocess.PIPE, text=True, check=False,
                            env={"WEIR_GO_JOBS": "2", **os.environ})
+    if seconds and built.returncode == 124:
+        raise Failure(f"{name} ({PACKAGES[name]}) was not built within {seconds} s; what is done is kept for the next try")
     if built.returncode != 0:
         raise Failure(f"{name} ({PACKAGES[name]}) cannot be built: {built.stderr.strip()[-2000:]}")
     if not path.exists():
