@@ -12,6 +12,7 @@
 #include <linux/pkt_cls.h>
 #include <sched.h>
 
+#include "must.h"
 #include "prog/harness.h"
 #include "prog/node.h"
 #include "prog/scenario.h"
@@ -23,15 +24,6 @@ namespace {
 constexpr uint32_t kPiece = 4096;  // packets a system call: their events fit the ring buffer
 constexpr uint32_t kOpen = 1024;   // flows half open at a time: then they are cleared away
 constexpr uint32_t kSamples = 64;  // packets looked at, a scenario and family
-
-template <typename T>
-T must(Result<T> result) {
-    if (!result) {
-        fmt::print(stderr, "bench_prog: {}\n", result.error().message());
-        std::exit(1);
-    }
-    if constexpr (!std::is_void_v<T>) return std::move(*result);
-}
 
 struct Series {
     Scenario scenario;
