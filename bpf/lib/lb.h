@@ -106,23 +106,18 @@ static __always_inline enum lb_verdict lb_pick(__u64 extent, struct lb_choice *c
 	__u64 random = bpf_get_prandom_u32();
 	__u32 index = WEIR_EXTENT_FIRST(extent) + (__u32)(random * WEIR_EXTENT_COUNT(extent) >> 32);
 	struct weir_slot *slot = bpf_map_lookup_elem(&weir_slots, &index);
-	struct weir_backend *backend;
 	__u64 word;
-	__u32 id;
 
 	if (!slot)
 		return LB_RACE;
-	word = *(volatile __u64 *)slot; /* backend and tag at once */
-	if ((word >> 32) != WEIR_EXTENT_TAG(extent))
+	word = *(volatile __u64 *)&slot->backend; /* and tag, at once */
+	if ((word >> 32) != WEIR_EXTENT_TAG(extent) || !(__u32)word)
 		return LB_RACE;
-	id = (__u32)word;
-	backend = bpf_map_lookup_elem(&weir_backends, &id);
-	if (!backend || !id || backend->state == WEIR_BACKEND_FREE)
-		return LB_RACE;
-	choice->backend = id;
-	choice->addr = backend->addr;
-	choice->port = backend->port;
-	return LB_FOUND;
+	choice->backend = (__u32)word;
+	choice->addr = slot->addr;
+	choice->port = slot->port;
+	barrier();
+	return *(volatile __u64 *)&slot->backend == word ? LB_FOUND : LB_RACE;
 }
 
 static __always_inline enum lb_verdict lb_select(bool near, struct lb_choice *choice)

@@ -121,8 +121,8 @@ struct {
 } weir_services SEC(".maps");
 
 /*
- * Slot (1...) -> backend index and the tag of its extent. As above. Two scopes of 100k endpoints,
- * with room for old extents that wait for their grace period.
+ * Slot (1...) -> a backend, where it listens, and the tag of its extent. As above. Two scopes of
+ * 100k endpoints, with room for old extents that wait for their grace period.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -132,7 +132,10 @@ struct {
 	__type(value, struct weir_slot);
 } weir_slots SEC(".maps");
 
-/* Backend index (1...) -> address, port, state. As above. */
+/*
+ * Backend index (1...) -> address, port, state. As above; read for flows that exist, once a tick,
+ * and for datagrams of sockets that have chosen.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

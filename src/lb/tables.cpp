@@ -259,10 +259,11 @@ void Tables::commit_extent(Port& port, unsigned scope, uint64_t extent, Draft& d
     const std::span<const uint32_t> ids = slots_.backends(extent);
     backends_.ref(ids, draft.first);
     if (!ids.empty()) {
-        draft.first.emplace_back(
-            model::SlotsPut{.first = WEIR_EXTENT_FIRST(extent),
-                            .tag = WEIR_EXTENT_TAG(extent),
-                            .backends = std::vector<uint32_t>(ids.begin(), ids.end())});
+        model::SlotsPut put{.first = WEIR_EXTENT_FIRST(extent), .slots = {}};
+        put.slots.reserve(ids.size());
+        for (const uint32_t id : ids)
+            put.slots.push_back(backends_.slot(id, WEIR_EXTENT_TAG(extent)));
+        draft.first.emplace_back(std::move(put));
     }
     const uint64_t old = port.kernel.extent[scope];
     if (port.intact[scope] && WEIR_EXTENT_COUNT(old) != 0) {

@@ -550,7 +550,12 @@ void add_service(Datapath& d, const ServiceSpec& spec) {
             backend.proto = spec.proto;
             backend.state = WEIR_BACKEND_READY;
             d.set("weir_backends", next, backend);
-            d.set("weir_slots", next, weir_slot{next, tag});
+            weir_slot slot{};
+            slot.addr = backend.addr;
+            slot.port = backend.port;
+            slot.backend = next;
+            slot.tag = tag;
+            d.set("weir_slots", next, slot);
             next++;
             service.flags |= WEIR_SVC_ANY_ENDPOINT;
         }

@@ -170,7 +170,9 @@ class DropReason : public DatapathTest {
     }
     void service_race() {
         serve({{world_.pod_b, 1}});
-        datapath_->set("weir_slots", uint32_t{64}, weir_slot{64, 0xfff});
+        weir_slot slot = *datapath_->get<weir_slot>("weir_slots", uint32_t{64});
+        slot.tag = 0xfff;
+        datapath_->set("weir_slots", uint32_t{64}, slot);
         expect_shot(from_a(to_vip()));
         EXPECT_EQ(datapath_->counter(WEIR_COUNTER_SERVICE_RETRY), 2U);
     }

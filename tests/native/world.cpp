@@ -53,7 +53,16 @@ uint64_t put_extent(uint32_t first_backend, uint32_t count) {
     const uint32_t tag = next_slot + 7;
     const uint64_t extent = WEIR_EXTENT(next_slot, count, tag);
     for (uint32_t i = 0; i < count; i++) {
-        put("weir_slots", next_slot++, weir_slot{.backend = first_backend + i, .tag = tag});
+        const uint32_t id = first_backend + i;
+        weir_backend backend;
+        std::memcpy(&backend, Machine::get().find("weir_backends")->lookup(&id), sizeof backend);
+        put("weir_slots", next_slot++,
+            weir_slot{.addr = backend.addr,
+                      .port = backend.port,
+                      .pad = 0,
+                      .spare = 0,
+                      .backend = id,
+                      .tag = tag});
     }
     return extent;
 }

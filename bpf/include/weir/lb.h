@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Load-balancing tables. A lookup is one hash and three array reads whatever the number of
- * Services:
+ * Load-balancing tables. A lookup is one hash and two array reads whatever the number of Services:
  *
  *   vips {address, port, proto, scope} -> service index -> extent {first, count, tag}
- *        -> slots[first + random % count] -> backends[id]
+ *        -> slots[first + random % count]
  *
  * Writers keep these rules, so that a reader never acts on a mixture of two states:
  *  - a vips value is written once; changing it is a new element, which the kernel links before it
@@ -13,7 +12,10 @@
  *    slots of no live extent; old ones are reused only after a grace period;
  *  - a slot carries the tag of its extent; a mismatch means the reader raced: it reads the extent
  *    once more and, if that fails too, drops with a reason;
- *  - a backend's address, port and protocol never change while its id is referenced by any slot.
+ *  - a backend's address, port and protocol never change while its id is referenced by any slot:
+ *    so a slot can hold a copy of them, and a new flow need not look at backends[], which says what
+ *    becomes of the flows that a backend has;
+ *  - a slot's word {backend, tag} is cleared before the rest of it changes and written last.
  * Index 0 of services, slots and backends is never used.
  */
 #ifndef WEIR_LB_H
@@ -133,11 +135,16 @@ struct weir_service {
 };
 WEIR_ABI_VALUE(struct weir_service, 64);
 
+/* Half a cache line, never across two. */
 struct weir_slot {
+	struct weir_addr addr; /* of the backend, as weir_backends has it */
+	__be16 port;
+	__u16 pad;
+	__u32 spare;
 	__u32 backend; /* index in weir_backends */
 	__u32 tag;     /* of the extent it belongs to */
 };
-WEIR_ABI_VALUE(struct weir_slot, 8);
+WEIR_ABI_VALUE(struct weir_slot, 32);
 
 enum weir_backend_state {
 	WEIR_BACKEND_FREE = 0,
