@@ -279,31 +279,38 @@ static __always_inline bool ct_promote(const union weir_key *key, __u32 hash, bo
 	return true;
 }
 
-/* Keeps the partner alive and in step, moves it along, or writes it again. */
-static __always_inline void partner_sync(struct weir_ctx *ctx, struct weir_ct *ct)
+/* The other entry of a translated flow: where it must be, and what is there. */
+struct partner {
+	union weir_key key;
+	__u32 hash;
+	struct weir_ct *half; /* half open; NULL: it is established, or another flow has the key */
+};
+
+/*
+ * Keeps the partner alive and in step, moves it along, or writes it again. Leaves in `to` what
+ * ct_promote_both() needs, if `ctx->half`.
+ */
+static __always_inline void partner_sync(struct weir_ctx *ctx, struct weir_ct *ct,
+					 struct partner *to)
 {
-	union weir_key key = {};
 	struct weir_tuple back;
 	struct weir_scratch *s;
 	struct weir_ct *partner;
-	bool half = false;
 	__u8 second;
-	__u32 hash = key_of(&key, &ctx->n, ctx->v6, ctx->proto, &second);
 
+	to->hash = key_of(&to->key, &ctx->n, ctx->v6, ctx->proto, &second);
 	tuple_reverse(&back, &ctx->t);
-	partner = est_find(&key, hash, ctx->v6);
+	partner = est_find(&to->key, to->hash, ctx->v6);
 	if (!partner || !rewrites_to(partner, &back)) {
-		struct weir_ct *other = half_find(&key, hash, ctx->v6);
+		struct weir_ct *other = half_find(&to->key, to->hash, ctx->v6);
 
-		if (other && rewrites_to(other, &back)) {
-			partner = other;
-			half = true;
-		}
+		if (other && rewrites_to(other, &back))
+			partner = to->half = other;
 	}
 	if (partner && !rewrites_to(partner, &back)) {
 		if (ct_alive(partner, ctx->now, true))
 			return; /* another flow's */
-		est_delete(&key, hash, ctx->v6);
+		est_delete(&to->key, to->hash, ctx->v6);
 		partner = NULL;
 	}
 	if (partner) {
@@ -317,18 +324,20 @@ static __always_inline void partner_sync(struct weir_ctx *ctx, struct weir_ct *c
 		partner->tcp_flags[1] = ct->tcp_flags[1];
 		partner->flags |= ct->flags & (WEIR_CT_CLOSED | WEIR_CT_SEEN_REPLY);
 		partner->expires = ct->expires;
-		if (half && !ctx->half && ct->flags & WEIR_CT_SEEN_REPLY)
-			ct_promote(&key, hash, ctx->v6, partner, ctx->now);
+		if (to->half && !ctx->half && ct->flags & WEIR_CT_SEEN_REPLY)
+			ct_promote(&to->key, to->hash, ctx->v6, partner, ctx->now);
 		return;
 	}
 	s = scratch();
 	if (!s)
 		return;
 	s->ct[1] = *ct;
-	make_partner(&s->ct[1], ctx, hash, second);
-	if (!(ct->flags & WEIR_CT_SEEN_REPLY) || est_insert(&key, hash, ctx->v6, &s->ct[1]))
-		half_insert(&key, ctx->v6, &s->ct[1], BPF_ANY);
+	make_partner(&s->ct[1], ctx, to->hash, second);
 	count(CT_PARTNER_RESTORED);
+	if (ct->flags & WEIR_CT_SEEN_REPLY && !est_insert(&to->key, to->hash, ctx->v6, &s->ct[1]))
+		return;
+	half_insert(&to->key, ctx->v6, &s->ct[1], BPF_ANY);
+	to->half = half_find(&to->key, to->hash, ctx->v6);
 }
 
 /* Back to where it was half open, while there is no room for both halves of the flow. */
@@ -349,22 +358,11 @@ static __always_inline void ct_demote(const union weir_key *key, __u32 hash, boo
  * could be pushed out, and packets of its direction would pass as they are.
  */
 static __always_inline void ct_promote_both(struct weir_ctx *ctx, const union weir_key *key,
-					    const struct weir_ct *ct)
+					    const struct weir_ct *ct, const struct partner *partner)
 {
-	union weir_key partner_key = {};
-	struct weir_tuple back;
-	struct weir_ct *partner;
-	__u8 second;
-	__u32 hash;
-
-	if (!ct_promote(key, ctx->hash, ctx->v6, ct, ctx->now) || !ctx->rewrite)
+	if (!ct_promote(key, ctx->hash, ctx->v6, ct, ctx->now) || !partner->half)
 		return;
-	hash = key_of(&partner_key, &ctx->n, ctx->v6, ctx->proto, &second);
-	tuple_reverse(&back, &ctx->t);
-	partner = half_find(&partner_key, hash, ctx->v6);
-	if (!partner || !rewrites_to(partner, &back)) /* it has moved before */
-		return;
-	if (!ct_promote(&partner_key, hash, ctx->v6, partner, ctx->now))
+	if (!ct_promote(&partner->key, partner->hash, ctx->v6, partner->half, ctx->now))
 		ct_demote(key, ctx->hash, ctx->v6);
 }
 
@@ -404,6 +402,7 @@ static __always_inline void ct_forget(const union weir_key *key, __u32 hash, boo
  */
 __global int ct_refresh(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
+	struct partner partner = {};
 	union weir_key key;
 	struct weir_ct *ct;
 
@@ -433,9 +432,9 @@ __global int ct_refresh(struct __sk_buff *skb, struct weir_ctx *ctx)
 		ct->flags |= WEIR_CT_CLOSED;
 	ct->expires = ctx->now + ct_timeout(ct, ctx->proto);
 	if (ctx->rewrite)
-		partner_sync(ctx, ct);
+		partner_sync(ctx, ct, &partner);
 	if (ctx->half && ct->flags & WEIR_CT_SEEN_REPLY)
-		ct_promote_both(ctx, &key, ct);
+		ct_promote_both(ctx, &key, ct, &partner);
 	return PASS;
 }
 

@@ -48,19 +48,25 @@ static __always_inline bool addr_is_loopback(const struct weir_addr *addr)
 	return !(addr->w[0] | addr->w[1] | addr->w[2]) && addr->w[3] == bpf_htonl(1);
 }
 
+/* Whose namespace the call is made in; NULL: Weir does not know it. */
+static __always_inline struct weir_netns *sock_netns(struct bpf_sock_addr *ctx)
+{
+	__u64 cookie = bpf_get_netns_cookie(ctx);
+
+	return bpf_map_lookup_elem(&weir_netns, &cookie);
+}
+
 /*
  * Is this call ours to translate? A namespace that Weir does not know, or that opted out, is left
  * to tc, and so are protocols whose sockets have no such hooks. A pod's loopback is its own.
  */
 static __always_inline bool sock_serves(struct bpf_sock_addr *ctx, const struct sock_peer *peer)
 {
-	__u64 cookie;
 	struct weir_netns *netns;
 
 	if (peer->proto != IPPROTO_TCP && peer->proto != IPPROTO_UDP)
 		return false;
-	cookie = bpf_get_netns_cookie(ctx);
-	netns = bpf_map_lookup_elem(&weir_netns, &cookie);
+	netns = sock_netns(ctx);
 	if (!netns)
 		return false;
 	if (!netns->endpoint)
@@ -160,8 +166,7 @@ static __always_inline void sock_client(struct bpf_sock_addr *ctx, const struct 
 					struct weir_addr *client)
 {
 	bool v4 = addr_is_v4(&peer->addr);
-	__u64 cookie = bpf_get_netns_cookie(ctx);
-	struct weir_netns *netns = bpf_map_lookup_elem(&weir_netns, &cookie);
+	struct weir_netns *netns = sock_netns(ctx);
 	struct bpf_sock *sk = ctx->sk;
 	struct weir_endpoint *ep;
 	__u32 id = netns ? netns->endpoint : 0;
@@ -190,8 +195,7 @@ static __always_inline void sock_client(struct bpf_sock_addr *ctx, const struct 
  */
 static __always_inline enum sock_verdict sock_not_admitted(struct bpf_sock_addr *ctx)
 {
-	__u64 cookie = bpf_get_netns_cookie(ctx);
-	struct weir_netns *netns = bpf_map_lookup_elem(&weir_netns, &cookie);
+	struct weir_netns *netns = sock_netns(ctx);
 
 	if (netns && netns->endpoint)
 		return SOCK_LEAVE;
