@@ -171,6 +171,17 @@ struct {
 } weir_ranges SEC(".maps");
 
 /*
+ * Service port and client -> its backend, of Services with ClientIP affinity. Written and read by
+ * tc and the socket hooks for new flows. Lives until pushed out.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct weir_affinity_key);
+	__type(value, struct weir_affinity);
+} weir_affinity SEC(".maps");
+
+/*
  * Socket cookie and backend -> the VIP it asked for. Written by the socket hooks; read by them and
  * by tc, once a flow. Lives until pushed out.
  */

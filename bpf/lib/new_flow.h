@@ -262,9 +262,8 @@ __global int select_backend(struct __sk_buff *skb, struct weir_ctx *ctx, struct 
 		return TC_ACT_SHOT;
 	verdict = lb_lookup(&ctx->t.daddr, ctx->t.dport, ctx->proto, ctx->hook != WEIR_HOOK_DEV_IN,
 			    &choice);
-	if (verdict == LB_SOURCE_RANGE)
-		verdict =
-			lb_lookup_restricted(&ctx->t.saddr, ctx->hook != WEIR_HOOK_DEV_IN, &choice);
+	if (verdict == LB_CLIENT)
+		verdict = lb_lookup_for(&ctx->t.saddr, ctx->hook != WEIR_HOOK_DEV_IN, &choice);
 	if (verdict == LB_MISS)
 		return PASS;
 	ct->service = choice.service;

@@ -219,9 +219,9 @@ static __noinline enum sock_verdict sock_forward(struct bpf_sock_addr *ctx, stru
 	if (!sock_serves(ctx, peer))
 		return SOCK_LEAVE;
 	verdict = lb_lookup(&peer->addr, peer->port, peer->proto, true, &choice);
-	if (verdict == LB_SOURCE_RANGE) {
+	if (verdict == LB_CLIENT) {
 		sock_client(ctx, peer, &client);
-		verdict = lb_lookup_restricted(&client, true, &choice);
+		verdict = lb_lookup_for(&client, true, &choice);
 	}
 	switch (verdict) {
 	case LB_FOUND:

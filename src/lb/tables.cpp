@@ -168,6 +168,7 @@ Result<std::vector<uint32_t>> Tables::resolve(const std::vector<PlanBackend>& wa
         }
         ids.push_back(id);
     }
+    std::ranges::sort(ids);
     return ids;
 }
 

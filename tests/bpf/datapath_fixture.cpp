@@ -405,7 +405,7 @@ void Datapath::reset() {
     }
     for (const char* name :
          {"weir_half4", "weir_half6", "weir_frags", "weir_vips", "weir_pods", "weir_devices",
-          "weir_node_addrs", "weir_cidrs", "weir_socks", "weir_ranges"}) {
+          "weir_node_addrs", "weir_cidrs", "weir_socks", "weir_ranges", "weir_affinity"}) {
         std::array<uint8_t, 64> key{};
         while (bpf_map_get_next_key(map(name), nullptr, key.data()) == 0) {
             remove(map(name), key.data());
@@ -539,6 +539,7 @@ void add_service(Datapath& d, const ServiceSpec& spec) {
     weir_service service{};
     service.proto = spec.proto;
     service.flags = WEIR_SVC_IN_USE | spec.flags;
+    service.affinity_seconds = spec.affinity_seconds;
     uint32_t next = spec.index * 64;
     const auto add_scope = [&](int scope, const auto& backends) {
         const uint32_t tag = spec.index * 2 + static_cast<uint32_t>(scope) + 1;

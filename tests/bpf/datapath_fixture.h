@@ -125,6 +125,7 @@ struct ServiceSpec {
     uint32_t flags = 0;  ///< enum weir_service_flags, besides what the backends say
     uint32_t vip_flags = WEIR_VIP_CLUSTER_IP;
     uint32_t index = 1;
+    uint32_t affinity_seconds = 0;
 };
 void add_service(Datapath& datapath, const ServiceSpec& spec);
 

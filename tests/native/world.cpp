@@ -94,6 +94,10 @@ void put_service(uint32_t index, uint8_t proto, Kind kind, bool v6) {
     } else if (kind != kNone) {
         service.extent[WEIR_SCOPE_LOCAL] = put_extent(first, 2);
     }
+    if (kind == kThree && proto == IPPROTO_UDP) {
+        service.flags |= WEIR_SVC_AFFINITY;
+        service.affinity_seconds = 2;
+    }
     put("weir_services", index, service);
     const uint32_t flags =
         kind == kRanges ? WEIR_VIP_EXTERNAL | WEIR_VIP_SOURCE_RANGES : WEIR_VIP_CLUSTER_IP;

@@ -196,6 +196,31 @@ TEST_P(Services, EndpointsFollowReadinessAndSlicesWin) {
     EXPECT_TRUE(eventually([&] { return http(client.place, kVip4) == "error: ECONNREFUSED"; }));
 }
 
+TEST_P(Services, ClientsOfAnAffineServiceStayWithTheirBackend) {
+    node_.apply("web.yaml",
+                Node::service_yaml("web", kVip4, kVip6, "  sessionAffinity: ClientIP\n"));
+    std::map<std::string, Node::Pod*> pods;
+    for (const std::string name : {"web-1", "web-2", "web-3"})
+        pods[name] = &node_.run_server(name, "web");
+    auto& client = node_.run_client("client");
+    for (const auto& place : {client.place, node_.host()}) {
+        for (const int family : {4, 6}) {
+            SCOPED_TRACE(family);
+            ASSERT_TRUE(answers(place, vip(family)));
+            EXPECT_EQ(servers(place, vip(family), 80, "").size(), 1U);
+        }
+    }
+    const std::string body = http(client.place, kVip4);
+    const std::string first = body.substr(0, body.find(' '));
+    ASSERT_TRUE(pods.contains(first)) << body;
+    node_.stop_pod(*pods.at(first));
+    ASSERT_TRUE(eventually([&] {
+        const auto now = http(client.place, kVip4);
+        return !now.starts_with("error") && !now.starts_with(first);
+    }));
+    EXPECT_EQ(servers(client.place, kVip4, 80, "").size(), 1U);
+}
+
 TEST_P(Services, PodsThatLeaveAreMasqueraded) {
     auto& client = node_.run_client("client");
     for (const int family : {4, 6}) {

@@ -10,6 +10,7 @@
  *    unlinks the old, and its check word tells a reader that met a recycled one (weir_vip_check);
  *  - an extent is one aligned 64-bit word, replaced by one store. New slots are filled first, into
  *    slots of no live extent; old ones are reused only after a grace period;
+ *  - slots of an extent ascend by backend, none comes twice: a given one is found by halving;
  *  - a slot carries the tag of its extent; a mismatch means the reader raced: it reads the extent
  *    once more and, if that fails too, drops with a reason;
  *  - a backend's address, port and protocol never change while its id is referenced by any slot:
@@ -163,6 +164,24 @@ struct weir_backend {
 	__u32 spare[2];
 };
 WEIR_ABI_VALUE(struct weir_backend, 32);
+
+/*
+ * sessionAffinity: ClientIP. The backend that a client's last new flow went to, by Service port: it
+ * counts while it is in the Service's extent and affinity_seconds have not passed since that flow.
+ * The client is who asks lb_lookup_for(). One word each, so never half of one.
+ */
+struct weir_affinity_key {
+	__u32 service;	  /* index in weir_services */
+	__u32 generation; /* of that index */
+	struct weir_addr client;
+};
+WEIR_ABI_KEY(struct weir_affinity_key, 24);
+
+struct weir_affinity {
+	__u32 backend; /* index in weir_backends */
+	__u32 used;    /* tick of the flow */
+};
+WEIR_ABI_VALUE(struct weir_affinity, 8);
 
 /*
  * What the socket hooks did for a socket: lets recvmsg and getpeername show the VIP again, and tc

@@ -17,6 +17,7 @@
 	WEIR_MAP(weir_slots, "slots of all Services")                                              \
 	WEIR_MAP(weir_backends, "backends")                                                        \
 	WEIR_MAP(weir_ranges, "clients that load-balancer addresses admit")                        \
+	WEIR_MAP(weir_affinity, "backends that clients of ClientIP affinity have had")             \
 	WEIR_MAP(weir_node_ports, "numbers that NodePorts and hostPorts have had")                 \
 	WEIR_MAP(weir_socks, "sockets translated at connect or sendmsg")                           \
 	WEIR_MAP(weir_endpoints, "local pods")                                                     \
