@@ -75,25 +75,46 @@ CniOutcome<void> read_wishes(const json::object& body, const json::object* args,
     return {};
 }
 
+// A member of whatever case: the conventions write hostPort, containerd HostPort, and plugins in Go
+// take both.
+const json::value* member(const json::object& object, std::string_view key) {
+    const auto same = [](unsigned char a, unsigned char b) {
+        return std::tolower(a) == std::tolower(b);
+    };
+    const auto* const found = std::ranges::find_if(object, [&](const auto& entry) {
+        return std::ranges::equal(std::string_view(entry.key()), key, same);
+    });
+    return found == object.end() ? nullptr : &found->value();
+}
+
+// A port number; nullopt: there is none, or it is no number that ports have.
+std::optional<uint16_t> port_in(const json::object& object, std::string_view key) {
+    const json::value* value = member(object, key);
+    if (value == nullptr || !value->is_int64()) return std::nullopt;
+    const int64_t number = value->get_int64();
+    return number < 0 || number > 65535 ? std::nullopt
+                                        : std::optional(static_cast<uint16_t>(number));
+}
+
+std::string text_member(const json::object& object, std::string_view key) {
+    const json::value* value = member(object, key);
+    const json::string* text = value == nullptr ? nullptr : value->if_string();
+    return text == nullptr ? std::string() : std::string(*text);
+}
+
 // CNI conventions, "portMappings". Port 0 of the host asks for nothing.
 CniOutcome<std::optional<model::HostPort>> read_host_port(const json::value& value) {
     const json::object* object = value.if_object();
-    const auto number = [&](std::string_view key) -> int64_t {
-        const json::value* port = object == nullptr ? nullptr : object->if_contains(key);
-        return port != nullptr && port->is_int64() ? port->get_int64() : 0;
-    };
-    const int64_t host = number("hostPort");
-    const int64_t container = number("containerPort");
-    if (object != nullptr && host == 0) return std::optional<model::HostPort>();
-    if (host < 1 || host > 65535 || container < 1 || container > 65535) {
-        return refuse(Code::kConfig, "runtimeConfig.portMappings: {} needs ports from 1 to 65535",
+    const auto host = object == nullptr ? std::nullopt : port_in(*object, "hostPort");
+    if (host == uint16_t{0}) return std::optional<model::HostPort>();
+    const auto container = object == nullptr ? std::nullopt : port_in(*object, "containerPort");
+    if (!host || container.value_or(0) == 0) {
+        return refuse(Code::kConfig,
+                      "runtimeConfig.portMappings: {} needs hostPort and containerPort, 1 to 65535",
                       json::serialize(value));
     }
-    model::HostPort port{.protocol = model::Protocol::kTcp,
-                         .host_port = static_cast<uint16_t>(host),
-                         .container_port = static_cast<uint16_t>(container),
-                         .host_ip = {}};
-    std::string name = text_in(*object, "protocol");
+    model::HostPort port{.host_port = *host, .container_port = *container, .host_ip = {}};
+    std::string name = text_member(*object, "protocol");
     std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::toupper(c); });
     if (!name.empty()) {
         const auto protocol = model::parse_protocol(name);
@@ -103,7 +124,7 @@ CniOutcome<std::optional<model::HostPort>> read_host_port(const json::value& val
         }
         port.protocol = *protocol;
     }
-    if (const std::string text = text_in(*object, "hostIP"); !text.empty()) {
+    if (const std::string text = text_member(*object, "hostIP"); !text.empty()) {
         const auto address = IpAddress::parse(text);
         if (!address) {
             return refuse(Code::kConfig, "runtimeConfig.portMappings: hostIP: {}",

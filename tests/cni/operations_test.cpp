@@ -228,7 +228,7 @@ TEST_F(CniOperations, HostPorts) {
         return config(R"(,"runtimeConfig":{"portMappings":[)" + entry + "]}");
     };
     for (const std::string bad :
-         {R"(7)", R"({"hostPort":80})", R"({"hostPort":70000,"containerPort":80})",
+         {R"(7)", R"({})", R"({"hostPort":80})", R"({"hostPort":70000,"containerPort":80})",
           R"({"hostPort":80,"containerPort":80,"protocol":"icmp"})",
           R"({"hostPort":80,"containerPort":80,"hostIP":"nowhere"})"}) {
         const Outcome refused = plugin("ADD", "a1", mapping(bad));
@@ -237,7 +237,7 @@ TEST_F(CniOperations, HostPorts) {
     }
     EXPECT_EQ(records(), 0U);
     add("a1", mapping(R"({"hostPort":0,"containerPort":90},)"
-                      R"({"hostPort":8080,"containerPort":80,"protocol":"udp","hostIP":"::1"})"));
+                      R"({"HostPort":8080,"ContainerPort":80,"Protocol":"udp","HostIP":"::1"})"));
     EXPECT_THAT(sh("cat /run/weir/ipam/id-a1@eth0.json"),
                 HasSubstr(R"("hostPorts":[{"protocol":"UDP","hostPort":8080,)"
                           R"("containerPort":80,"hostIP":"::1"}])"));
