@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/app.h"
 
-#include <algorithm>
-#include <set>
 #include <thread>
 
 #include <boost/json/value.hpp>
