@@ -3,6 +3,7 @@
 
 #include <grp.h>
 
+#include "common/number.h"
 #include "kube/api/access.h"
 #include "weir/limits.h"
 
@@ -81,14 +82,9 @@ Result<std::pair<IpAddress, uint16_t>> parse_listener(const std::string& text) {
     }
     std::string host = text.substr(0, colon);
     if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-    unsigned long port = 0;
-    try {
-        port = std::stoul(text.substr(colon + 1));
-    } catch (const std::exception&) {
-        port = 65536;
-    }
-    if (port > 65535) return fail(Errc::kInvalid, "metrics-address \"{}\": bad port", text);
-    return std::pair(WEIR_TRY(IpAddress::parse(host)), static_cast<uint16_t>(port));
+    const auto port = whole_number<uint16_t>(std::string_view(text).substr(colon + 1));
+    if (!port) return fail(Errc::kInvalid, "metrics-address \"{}\": bad port", text);
+    return std::pair(WEIR_TRY(IpAddress::parse(host)), *port);
 }
 
 }  // namespace weir::agent
