@@ -68,7 +68,7 @@ snapshot() (
     echo "rules:" && ip rule && ip -6 rule
     echo "namespaces:" && ip netns
     echo "pins:" && find /sys/fs/bpf 2>/dev/null | sort
-    echo "sysctls:" && sysctl net.ipv4.ip_forward net.ipv4.ip_local_reserved_ports net.ipv6.conf.all.forwarding \
+    echo "sysctls:" && sysctl net.ipv4.ip_forward net.ipv4.ip_local_reserved_ports net.ipv4.ip_local_port_range net.ipv6.conf.all.forwarding \
         net.ipv4.conf.all.rp_filter net.ipv4.conf.default.rp_filter 2>/dev/null
     echo "cgroups:" && find "$cgroups" -type d | sort
     echo "run:" && find "$run_dir" 2>/dev/null | sort

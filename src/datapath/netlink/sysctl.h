@@ -43,6 +43,11 @@ class SysctlJournal {
     /// no longer wanted leave.
     Result<void> reserve_ports(const std::vector<PortRange>& ports);
 
+    /// Takes `ports` out of net.ipv4.ip_local_port_range, of which the larger rest stays. Reserved
+    /// ports within it would not do: the kernel goes on from one of them to the next that is free,
+    /// so the first behind them would be chosen far too often, and found after a long search.
+    Result<void> leave_local_range(const PortRange& ports);
+
     /// Puts one setting back, if it still has the value we gave it, and forgets it.
     Result<void> restore(const std::string& name);
     /// As restore for all, ports of ours included; settings changed by others stay and are named in
