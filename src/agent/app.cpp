@@ -123,6 +123,7 @@ class Agent {
         objects_->set_host_addresses(host_->addresses());
         set_host_ports();
         WEIR_CHECK(objects_->start());
+        follow_peers();
         log::info("programs in force, bank {}", WEIR_TRY(activate()));
         WEIR_CHECK(install_cni(cni_install(config_)));
         refresh_names();
@@ -282,6 +283,7 @@ class Agent {
             log::error("attaching to devices: {}", result.error().message());
         }
         objects_->set_host_addresses(host_->addresses());
+        follow_peers();
         refresh_names();
     }
 
@@ -319,8 +321,18 @@ class Agent {
     }
 
     void node_changed() {
+        if (objects_->started()) follow_peers();
         follow_pod_ranges();
         if (host_->devices().set_node_addresses(objects_->node_addresses())) devices_changed();
+    }
+
+    /// Not before all Nodes are known: an agent before may have made the routes.
+    void follow_peers() {
+        if (!host_->set_peers(objects_->other_nodes())) return;
+        if (const auto linked = host_->ensure_link(); !linked) {
+            log::error("routes to other nodes: {}; tried again", linked.error().message());
+        }
+        wiring_->host_changed();
     }
 
     /// Tried again with the next tick if it fails.

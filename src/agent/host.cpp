@@ -72,7 +72,9 @@ Result<std::unique_ptr<Host>> Host::open(const Config& config,
                                          const std::vector<IpAddress>& node_addresses) {
     auto journal = std::make_unique<netlink::SysctlJournal>(
         WEIR_TRY(netlink::SysctlJournal::open(config.run_dir / "sysctl.json")));
-    WEIR_CHECK(journal->reserve_ports({{config.snat_ports.first, config.snat_ports.last}}));
+    const netlink::PortRange snat{config.snat_ports.first, config.snat_ports.last};
+    WEIR_CHECK(journal->reserve_ports({snat}));
+    WEIR_CHECK(journal->leave_local_range(snat));
     auto devices = WEIR_TRY(netlink::DeviceFollower::open(device_config(config, node_addresses)));
     return std::unique_ptr<Host>(
         new Host(config, pod_ranges, std::move(journal), std::move(devices)));
@@ -97,6 +99,7 @@ netlink::HostLinkSpec Host::link_spec() const {
     netlink::HostLinkSpec spec;
     spec.pod_ranges = pod_ranges_;
     spec.service_ranges = config_.service_cidrs;
+    if (peers_) spec.peers = peers_->routes;
     for (const auto& device : devices_.current().devices) {
         for (const auto family : kFamilies) {
             auto& source = spec.node_address[family_index(family)];
@@ -107,6 +110,17 @@ netlink::HostLinkSpec Host::link_spec() const {
     spec.mac = kHostMac;
     spec.mtu = pod_mtu();
     return spec;
+}
+
+bool Host::set_peers(const std::vector<const model::Node*>& nodes) {
+    auto peers = peer_routes(nodes, devices_.state().addresses, pod_ranges_);
+    if (peers_ && peers == *peers_) return false;
+    if (!peers_ || peers.refused != peers_->refused) {
+        for (const auto& text : peers.refused)
+            log::warn("{}: not routed", text);
+    }
+    peers_ = std::move(peers);
+    return true;
 }
 
 Result<netlink::HostLinkState> Host::ensure_link() {

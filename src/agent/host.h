@@ -3,9 +3,11 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "agent/config.h"
+#include "agent/peer_routes.h"
 #include "datapath/datapath.h"
 #include "datapath/netlink/devices.h"
 #include "datapath/netlink/host_link.h"
@@ -24,6 +26,11 @@ class Host {
     /// Those of this node and, behind them, those that pods still have addresses of. Takes effect
     /// with ensure_link(), write_tables() and, if routers() are others now, a load of the programs.
     void set_pod_ranges(std::vector<IpPrefix> ranges) { pod_ranges_ = std::move(ranges); }
+    /// The cluster's other Nodes, as they are now: their pods are routed to where they share a link
+    /// with this one. True: that makes other routes; as set_pod_ranges().
+    bool set_peers(const std::vector<const model::Node*>& nodes);
+    /// What came of it; none before the first time.
+    [[nodiscard]] const std::optional<PeerRoutes>& peers() const { return peers_; }
     /// weir0's own addresses by family: the first range's.
     [[nodiscard]] std::array<IpAddress, 2> routers() const;
 
@@ -55,6 +62,7 @@ class Host {
     netlink::HostLink link_;
     netlink::DeviceFollower devices_;
     uint32_t link_index_ = 0;
+    std::optional<PeerRoutes> peers_;
 };
 
 }  // namespace weir::agent

@@ -104,6 +104,14 @@ std::vector<IpAddress> Objects::node_addresses() const {
     return self == nullptr ? std::vector<IpAddress>() : self->internal_ips;
 }
 
+std::vector<const model::Node*> Objects::other_nodes() const {
+    std::vector<const model::Node*> out;
+    store_.for_each<model::Node>([&](const model::Node& node) {
+        if (node.meta.name != node_name_) out.push_back(&node);
+    });
+    return out;
+}
+
 bool Objects::synced() const {
     if (!files_.synced()) return false;
     return !api_ || (api_->synced(kube::Kind::kNode) && api_->synced(kube::Kind::kService) &&

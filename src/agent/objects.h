@@ -75,6 +75,8 @@ class Objects {
     /// This node's pod ranges: those of its Node object, else the configured ones.
     [[nodiscard]] std::vector<IpPrefix> pod_ranges() const;
     [[nodiscard]] std::vector<IpAddress> node_addresses() const;
+    /// Valid until the next change of objects.
+    [[nodiscard]] std::vector<const model::Node*> other_nodes() const;
     /// The last write to the tables failed, and why; tried again at the next change and age().
     [[nodiscard]] const std::string& write_error() const { return write_error_; }
     /// Parts of Services that were ignored, by Service.

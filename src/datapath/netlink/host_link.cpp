@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
+#include <set>
 
 #include <linux/if.h>
 #include <linux/ip.h>
@@ -49,11 +51,20 @@ std::vector<RouteSpec> wanted_routes(const HostLinkSpec& spec, uint32_t ifindex)
         route.dst = range;
         routes.push_back(route);
     }
+    for (const PeerRoute& peer : spec.peers.value_or(std::vector<PeerRoute>())) {
+        RouteSpec route;
+        route.dst = peer.pods;
+        route.oif = peer.ifindex;
+        route.gateway = peer.via;
+        routes.push_back(route);
+    }
     return routes;
 }
 
 bool same(const Route& have, const RouteSpec& want) {
-    if (have.dst != want.dst || have.source != want.source) return false;
+    if (have.dst != want.dst || have.source != want.source || have.gateway != want.gateway) {
+        return false;
+    }
     if (!want.oif) return have.type == RTN_UNREACHABLE;
     return have.type == RTN_UNICAST && have.oifs == std::vector{*want.oif};
 }
@@ -62,10 +73,11 @@ RouteSpec spec_of(const Route& route) {
     RouteSpec spec;
     spec.dst = route.dst;
     if (route.type == RTN_UNICAST && !route.oifs.empty()) spec.oif = route.oifs.front();
+    spec.gateway = route.gateway;
     return spec;
 }
 
-/// Routes of ours that are not pods': to weir0, or to nowhere.
+/// Routes of ours that are not pods': to weir0, over another node, or to nowhere.
 Result<std::vector<Route>> our_routes(Socket& socket, std::optional<uint32_t> ifindex) {
     std::vector<Route> found;
     std::vector<Route> family_routes;
@@ -78,7 +90,9 @@ Result<std::vector<Route>> our_routes(Socket& socket, std::optional<uint32_t> if
                     return;
                 }
                 const bool to_us = ifindex && route->oifs == std::vector{*ifindex};
-                if (to_us || route->type == RTN_UNREACHABLE) family_routes.push_back(*route);
+                if (to_us || route->gateway || route->type == RTN_UNREACHABLE) {
+                    family_routes.push_back(*route);
+                }
             }));
         found.insert(found.end(), family_routes.begin(), family_routes.end());
         family_routes.clear();
@@ -256,23 +270,45 @@ class Ensure {
     Result<void> routes() {
         const auto wanted = wanted_routes(spec_, state_.ifindex);
         const auto have = WEIR_TRY(our_routes(socket_, state_.ifindex));
+        // Thousands, in a large cluster.
+        std::multimap<IpPrefix, const Route*> had;
+        std::set<IpPrefix> kept;
+        for (const Route& one : have)
+            had.emplace(one.dst, &one);
         for (const RouteSpec& want : wanted) {
-            const bool there = std::any_of(have.begin(), have.end(),
-                                           [&want](const Route& one) { return same(one, want); });
-            if (there) continue;
-            note(Kind::kRoute, "there was no route " + want.to_string());
-            WEIR_CHECK(socket_.run(put_route(want)));
+            kept.insert(want.dst);
+            WEIR_CHECK(ensure_route(want, had));
         }
         for (const Route& one : have) {
-            const bool kept =
-                std::any_of(wanted.begin(), wanted.end(),
-                            [&one](const RouteSpec& want) { return want.dst == one.dst; });
             // The kernel makes the route of weir0's own IPv6 address, which carries another
             // protocol.
-            if (kept) continue;
-            note(Kind::kRoute, "there was a route " + spec_of(one).to_string());
-            WEIR_CHECK(socket_.run(delete_route(spec_of(one))));
+            if (kept.contains(one.dst) || (one.gateway && !spec_.peers)) continue;
+            WEIR_CHECK(drop_route(one));
         }
+        return {};
+    }
+
+    Result<void> ensure_route(const RouteSpec& want,
+                              const std::multimap<IpPrefix, const Route*>& had) {
+        const auto [begin, end] = had.equal_range(want.dst);
+        bool there = false;
+        for (auto one = begin; one != end; ++one) {
+            if (same(*one->second, want)) {
+                there = true;
+            } else if (want.dst.family() == Family::kIpv6) {
+                // IPv4 has one route for a prefix and metric, which is replaced; IPv6 many.
+                WEIR_CHECK(drop_route(*one->second));
+            }
+        }
+        if (there) return {};
+        note(Kind::kRoute, "there was no route " + want.to_string());
+        return socket_.run(put_route(want));
+    }
+
+    Result<void> drop_route(const Route& one) {
+        note(Kind::kRoute, "there was a route " + spec_of(one).to_string());
+        auto deleted = socket_.run(delete_route(spec_of(one)));
+        if (!deleted && deleted.error().os_errno() != ESRCH) return deleted;
         return {};
     }
 

@@ -14,10 +14,20 @@
 
 namespace weir::netlink {
 
+/// Pods of another node, which shares a link with this one.
+struct PeerRoute {
+    IpPrefix pods;
+    IpAddress via;         ///< the other node
+    uint32_t ifindex = 0;  ///< of the link
+    auto operator<=>(const PeerRoute&) const = default;
+};
+
 /// What the host's own link looks like. docs/host-network.md says why each part is there.
 struct HostLinkSpec {
     std::vector<IpPrefix> pod_ranges;      ///< of this node
     std::vector<IpPrefix> service_ranges;  ///< routed to weir0
+    /// No range twice. None: not known yet, what is there stays.
+    std::optional<std::vector<PeerRoute>> peers;
     /// By family_index(): source of connections to Services where the process chose none.
     std::array<std::optional<IpAddress>, 2> node_address;
     /// The same as the host side of every pod's veth: a frame redirected from there is accepted.
@@ -34,7 +44,8 @@ struct HostLinkState {
     std::vector<Problem> repaired;
 };
 
-/// weir0 with its addresses, routes and settings, and the routes for pods that are not there.
+/// weir0 with its addresses, routes and settings, the routes for pods that are not there, and those
+/// to pods of other nodes.
 /// Not thread-safe.
 class HostLink {
   public:

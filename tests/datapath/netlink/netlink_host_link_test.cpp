@@ -61,6 +61,40 @@ class HostLinkTest : public test::HostTest {
     HostLinkSpec spec_;
 };
 
+// Another node's pods are reached over it; who does not know the other nodes yet, an agent that
+// starts, leaves the routes of the one before.
+TEST_F(HostLinkTest, RoutesToPeersFollowAndStayWhileTheyAreNotKnown) {
+    sh("ip link add up0 type veth peer name up1 && ip link set up0 up && ip link set up1 up");
+    const uint32_t up0 = if_nametoindex("up0");
+    const auto peer = [up0](const char* pods, const char* via) {
+        return PeerRoute{*IpPrefix::parse(pods), *IpAddress::parse(via), up0};
+    };
+    const auto shown = [] {
+        return sh("ip route show proto 87 dev up0") + sh("ip -6 route show proto 87 dev up0");
+    };
+    ensure();
+    spec_.peers = {{peer("10.244.2.0/24", "192.0.2.2"), peer("fd00:10:244:2::/64", "fd00::2")}};
+    EXPECT_EQ(ensure().repaired.size(), 2U);
+    EXPECT_THAT(shown(), AllOf(HasSubstr("10.244.2.0/24 via 192.0.2.2 onlink"),
+                               HasSubstr("fd00:10:244:2::/64 via fd00::2")));
+    EXPECT_TRUE(ensure().repaired.empty());
+    spec_.peers = {{peer("10.244.2.0/24", "192.0.2.3"), peer("fd00:10:244:2::/64", "fd00::3")}};
+    ensure();
+    EXPECT_THAT(shown(),
+                AllOf(HasSubstr("10.244.2.0/24 via 192.0.2.3"), Not(HasSubstr("192.0.2.2")),
+                      HasSubstr("fd00:10:244:2::/64 via fd00::3"), Not(HasSubstr("fd00::2 "))));
+    spec_.peers.reset();
+    EXPECT_TRUE(ensure().repaired.empty());
+    EXPECT_THAT(shown(), HasSubstr("10.244.2.0/24 via 192.0.2.3"));
+    spec_.peers = std::vector<PeerRoute>();
+    ensure();
+    EXPECT_EQ(shown(), "");
+    spec_.peers = {{peer("10.244.2.0/24", "192.0.2.2")}};
+    ensure();
+    EXPECT_TRUE(link_->remove());
+    EXPECT_EQ(shown(), "");
+}
+
 TEST_F(HostLinkTest, MakesWhatAnIndependentToolSees) {
     const HostLinkState state = ensure();
     EXPECT_TRUE(state.created);
