@@ -68,6 +68,20 @@ struct {
 } weir_ct6 SEC(".maps");
 
 /*
+ * Hash of tuple -> how many established entries have it, sixteen to a word, the families one after
+ * the other. tc only; the loader sets it once, before anything is attached. Half a megabyte a
+ * family: small enough for caches that the table itself is too large for, and at 131,072 entries
+ * seven of eight hashes that none has are known for that.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2 * WEIR_CT_COUNT_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} weir_ct_counts SEC(".maps");
+
+/*
  * Tuple -> flow that no reply was seen of. Written and read by tc; leaves on promotion, or when
  * newer flows push it out. Sized for what may be half open at once; preallocated (10 and 12 MB).
  */

@@ -71,7 +71,8 @@ class MapSet {
     Result<void> provide(const PinDir& pins, const ObjectImage& image, const TableSizes& sizes,
                          const StepHook& step);
     Result<void> take_pinned(const PinDir& pins, const bpf_map* definition);
-    Result<void> fill_shards(std::string_view outer_name, const MapInfo& shape);
+    /// True: all of them are new, and empty.
+    Result<bool> fill_shards(std::string_view outer_name, const MapInfo& shape);
 
     std::map<std::string, RawMap, std::less<>> maps_;
     std::vector<AdoptedMap> adopted_;

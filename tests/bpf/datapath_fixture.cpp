@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <stdexcept>
 
 #include <bpf/bpf.h>
@@ -213,6 +214,7 @@ Datapath::Datapath(const Options& options) : objects_(std::make_unique<Objects>(
         broken("load the stubs");
     }
     fill_shards();
+    set_counts(WEIR_CT_COUNTS_NONE);
     fill_programs();
     const auto receive = [](void* context, void* data, size_t size) {
         weir_event event;
@@ -398,11 +400,44 @@ void walk_established(int outer, const Visit& visit) {
 
 }  // namespace
 
+void Datapath::set_counts(uint64_t word) {
+    std::vector<uint32_t> keys(size_t{2} * WEIR_CT_COUNT_WORDS);
+    std::iota(keys.begin(), keys.end(), 0);
+    const std::vector<uint64_t> words(keys.size(), word);
+    auto count = static_cast<uint32_t>(keys.size());
+    if (bpf_map_update_batch(map("weir_ct_counts"), keys.data(), words.data(), &count, nullptr) !=
+        0) {
+        broken("set the counts of established flows");
+    }
+}
+
+std::optional<size_t> Datapath::counted_flows() {
+    size_t sum = 0;
+    std::vector<uint32_t> keys(size_t{2} * WEIR_CT_COUNT_WORDS);
+    std::vector<uint64_t> words(keys.size());
+    auto count = static_cast<uint32_t>(keys.size());
+    uint32_t next = 0;
+    const int error = bpf_map_lookup_batch(map("weir_ct_counts"), nullptr, &next, keys.data(),
+                                           words.data(), &count, nullptr);
+    if ((error != 0 && errno != ENOENT) || count != words.size()) {
+        broken("read the counts of established flows");
+    }
+    for (const uint64_t word : words) {
+        for (unsigned shift = 0; word != WEIR_CT_COUNTS_NONE && shift < 64; shift += 4) {
+            const auto own = static_cast<unsigned>(word >> shift & 15);
+            if (own == WEIR_CT_COUNT_UNKNOWN) return std::nullopt;
+            sum += own - WEIR_CT_COUNT_NONE;
+        }
+    }
+    return sum;
+}
+
 void Datapath::reset() {
     const auto empty = [](int fd, const void* key, const weir_ct&) { remove(fd, key); };
     for (const char* name : {"weir_ct4", "weir_ct6"}) {
         walk_established(map(name), empty);
     }
+    set_counts(WEIR_CT_COUNTS_NONE);
     for (const char* name :
          {"weir_half4", "weir_half6", "weir_frags", "weir_vips", "weir_pods", "weir_devices",
           "weir_node_addrs", "weir_cidrs", "weir_socks", "weir_ranges", "weir_affinity"}) {

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -80,6 +81,10 @@ class Datapath {
     /// Number of elements of both families' tables.
     size_t half_count();
     size_t established_count();
+    /// Established entries by weir_ct_counts; nullopt: it does not know.
+    std::optional<size_t> counted_flows();
+    /// Sets every word of weir_ct_counts.
+    void set_counts(uint64_t word);
     /// Changes every entry of the established and half-open tables.
     void for_each_flow(const std::function<void(weir_ct&)>& change);
 

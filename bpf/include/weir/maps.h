@@ -9,6 +9,7 @@
 #define WEIR_MAP_LIST(WEIR_MAP)                                                                    \
 	WEIR_MAP(weir_ct4, "established flows, IPv4, sharded")                                     \
 	WEIR_MAP(weir_ct6, "established flows, IPv6, sharded")                                     \
+	WEIR_MAP(weir_ct_counts, "established flows by hash")                                      \
 	WEIR_MAP(weir_half4, "flows without a reply yet, IPv4")                                    \
 	WEIR_MAP(weir_half6, "flows without a reply yet, IPv6")                                    \
 	WEIR_MAP(weir_frags, "ports of fragmented datagrams")                                      \
