@@ -75,6 +75,7 @@ def agnhost_image(output, paths, scratch):
     """The suites' own server, with the key its TLS servers expect in the root."""
     tree = tools()
     tree.file("agnhost", paths["agnhost"], 0o755)
+    tree.file("coredns", paths["coredns"], 0o755)  # a DNS test runs it as its server
     key, certificate = scratch / "localhost.key", scratch / "localhost.crt"
     run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-subj",
          "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-days", "3650"])
