@@ -9,6 +9,7 @@ from pathlib import Path
 from .shell import Failure
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+SUITE = "Kubernetes e2e suite"  # what Ginkgo puts before every name
 SKIPS = Path(__file__).with_name("skips.txt")
 
 
@@ -78,8 +79,11 @@ def load_skips():
 
 
 def skip_pattern(skips):
-    """A regular expression of Go that matches exactly the tests of the list; empty if there is none."""
-    return "|".join(f"^{go_quote(name)}( |$)" for name in sorted(skips))
+    """A regular expression of Go that matches exactly the tests of the list; empty if there is none.
+
+    Ginkgo matches it against the suite's description and the test's name.
+    """
+    return "|".join(f"^({SUITE} )?{go_quote(name)}( |$)" for name in sorted(skips))
 
 
 def go_quote(text):

@@ -243,6 +243,22 @@ void add_run(Invocation& invocation, CLI::App& app) {
     command->positionals_at_end();
 }
 
+void add_preflight(Invocation& invocation, CLI::App& app) {
+    CLI::App* preflight =
+        leaf(invocation, app, "preflight",
+             "whether Weir can work on this host, and what to do if not", preflight_command);
+    preflight->add_option("--bpffs", invocation.bpffs, "where kernel tables would be pinned")
+        ->envname("WEIR_BPFFS")
+        ->capture_default_str();
+    preflight->add_option("--cgroup-root", invocation.run.cgroup_root,
+                          "cgroup2 directory, if not the host's root");
+    preflight
+        ->add_option("--cni-conf-dir", invocation.cni_conf_dir,
+                     "where the runtime looks for network configurations")
+        ->capture_default_str();
+    add_output(invocation, *preflight);
+}
+
 void add_others(Invocation& invocation, CLI::App& app) {
     CLI::App* drops =
         leaf(invocation, app, "drops", "packets dropped, by reason and direction", drops_command);
@@ -283,6 +299,7 @@ std::unique_ptr<CLI::App> make_app(Invocation& invocation) {
     add_conntrack(invocation, *app);
     add_flows(invocation, *app);
     add_run(invocation, *app);
+    add_preflight(invocation, *app);
     add_others(invocation, *app);
     // Last, because commands inherit it.
     app->footer(kFooter);

@@ -63,6 +63,7 @@ int ipam_list_command(const Invocation& invocation);
 int drops_command(const Invocation& invocation);
 int config_command(const Invocation& invocation);
 int run_command(const Invocation& invocation);
+int preflight_command(const Invocation& invocation);
 int cleanup_command(const Invocation& invocation);
 int version_command(const Invocation& invocation);
 int completion_command(const Invocation& invocation);

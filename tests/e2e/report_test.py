@@ -75,6 +75,7 @@ class JudgeTest(unittest.TestCase):
     def test_the_pattern_means_the_names_themselves(self):
         pattern = report.skip_pattern({"[sig-network] DNS a.b (c)": "", "x": ""})
         self.assertTrue(re.search(pattern, "[sig-network] DNS a.b (c) [Slow]"))
+        self.assertTrue(re.search(pattern, "Kubernetes e2e suite [sig-network] DNS a.b (c) [Slow]"))
         self.assertTrue(re.search(pattern, "x"))
         for other in ("[sig-network] DNS aXb (c)", "xy", "y x"):
             self.assertIsNone(re.search(pattern, other))
