@@ -13,8 +13,9 @@ from .shell import Failure, progress
 # What the network must pass: Conformance, and the groups beside it that concern pods, Services and names.
 DEFAULT_FOCUS = (r"\[sig-network\].*(\[Conformance\]|Granular Checks|NoSNAT|HostPort|\bDNS\b|"
                  r"Connectivity Pod Lifecycle|IPv6DualStack)")
-# Left to the other suites by their own labels: features that are off, and what kills the cluster's own parts.
-DEFAULT_SKIP = r"\[Alpha\]|\[Disruptive\]|\[Feature:(SCTPConnectivity|Networking-IPv4|Networking-IPv6)\]"
+# Left to the other suites by their own labels: features that are off, ten thousand Services, and what kills the
+# cluster's own parts.
+DEFAULT_SKIP = r"\[Alpha\]|\[Disruptive\]|\[Feature:(PerformanceDNS|SCTPConnectivity|Networking-IPv4|Networking-IPv6)\]"
 DOCUMENT = components.ROOT / "docs/conformance.md"
 PROGRESS_SECONDS = 20
 
