@@ -141,17 +141,20 @@ cleanup() {
     [ -n "$mounted_bpffs" ] && umount /sys/fs/bpf
     rmdir /run/netns 2>/dev/null
     # The kernel frees programs and maps some time after the last reference to them is gone.
+    local now="" same=""
     for _ in $(seq 50); do
-        diff <(echo "$before") <(snapshot) >/tmp/weir-demo-diff.$$ && break
+        now=$(snapshot)
+        [ "$now" = "$before" ] && same=yes && break
         sleep 0.1
     done
-    if [ ! -s /tmp/weir-demo-diff.$$ ]; then
+    if [ -n "$same" ]; then
         ok "links, maps, programs, devices, routes, rules, pins, sysctls and cgroups are as before"
     else
         bad "the host is not as before:"
-        cat /tmp/weir-demo-diff.$$
+        echo "$before" >"/tmp/weir-demo-before.$$"
+        echo "$now" | diff "/tmp/weir-demo-before.$$" -
+        rm -f "/tmp/weir-demo-before.$$"
     fi
-    rm -f /tmp/weir-demo-diff.$$
     [ "$failures" = 0 ] || { echo "$failures thing(s) shown were not so" >&2; exit 1; }
     exit "$status"
 }

@@ -172,6 +172,24 @@ TEST_P(PodFlow, FromTheHostIsTrackedAndItsReplyGoesToTheStack) {
     EXPECT_EQ(datapath_->established_count(), 1U);
 }
 
+// The link of a pod is up before the pod is in the tables, and at once reports its multicast
+// groups.
+TEST_P(PodFlow, ReportsOfALinkThatIsNotKnownYetAreNoDrops) {
+    if (GetParam() == Family::kIpv4) return;  // IPv4 has none of its own accord
+    Frame report{.src = IpAddress::parse("fe80::1").value(),
+                 .dst = IpAddress::parse("ff02::16").value(),
+                 .ttl = 1,
+                 .hop_by_hop = true,
+                 .proto = kIcmp6,
+                 .icmp_type = 143};
+    EXPECT_EQ(from(devices().second, report).verdict, kPassed);
+    report.src = IpAddress();
+    EXPECT_EQ(from(devices().second, report).verdict, kPassed);
+    report.src = world_.pod_a;
+    EXPECT_EQ(from(devices().second, report).verdict, kDropped);
+    EXPECT_EQ(datapath_->drops(WEIR_DROP_UNKNOWN_ENDPOINT), 1U);
+}
+
 // A flow of it, with the pod's address as source, would let the pod send to that Service's address.
 TEST_P(PodFlow, WhatTheHostSendsToAPodForAnotherAddressIsNotTracked) {
     const Frame astray{.src = world_.pod_a, .dst = world_.vip, .sport = 5000, .dport = 53};
