@@ -206,13 +206,6 @@ STAGE_PROGRAM(dev_in_reject, WEIR_HOOK_DEV_IN, reject)
 
 /* --- from the host --- */
 
-static __always_inline bool is_loopback(const struct weir_addr *addr)
-{
-	if (addr_is_v4(addr))
-		return (bpf_ntohl(addr->w[3]) >> 24) == 127;
-	return !(addr->w[0] | addr->w[1] | addr->w[2]) && addr->w[3] == bpf_htonl(1);
-}
-
 /* A tracked packet on its way out of a device. */
 static __always_inline int dev_out_known(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
@@ -230,7 +223,7 @@ static __always_inline int dev_out_tracked(struct __sk_buff *skb, struct weir_ct
 	struct weir_ct *ct;
 	int verdict;
 
-	if (skb->ifindex == LOOPBACK_IFINDEX && is_loopback(&ctx->t.daddr))
+	if (skb->ifindex == LOOPBACK_IFINDEX && addr_is_loopback(&ctx->t.daddr))
 		return PASS;
 	ct = ct_find(ctx);
 	if (ct) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Service lookup and backend selection: the one function that every hook uses. It reads tables
- * only and touches neither packet nor socket. The rules that make it safe against a writer are in
- * weir/lb.h.
+ * Service lookup and backend selection: what every hook uses. It touches neither packet nor socket,
+ * and writes nothing but which backend a client of a Service with affinity has had. The rules that
+ * make it safe against a writer are in weir/lb.h.
  */
 #ifndef WEIR_LIB_LB_H
 #define WEIR_LIB_LB_H
@@ -11,6 +11,7 @@
 #include "config.h"
 #include "count.h"
 #include "maps.h"
+#include "tick.h"
 
 enum lb_verdict {
 	LB_MISS = 0,	     /* no Service has this address and port */
@@ -158,7 +159,7 @@ static __always_inline enum lb_verdict lb_pick_for(const struct weir_addr *clien
 					.generation = choice->service_generation,
 					.client = *client};
 	struct weir_affinity *kept = bpf_map_lookup_elem(&weir_affinity, &key);
-	struct weir_affinity now = {.used = bpf_ktime_get_ns() >> WEIR_TICK_SHIFT}, was = {};
+	struct weir_affinity now = {.used = tick_now()}, was = {};
 
 	if (kept)
 		*(__u64 *)&was = *(volatile __u64 *)kept;
@@ -169,7 +170,7 @@ static __always_inline enum lb_verdict lb_pick_for(const struct weir_addr *clien
 			return LB_RACE;
 	}
 	now.backend = choice->backend;
-	if ((now.backend != was.backend || now.used != was.used) && !(cfg.flags & WEIR_CFG_DRY_RUN))
+	if ((now.backend != was.backend || now.used != was.used) && writes_allowed())
 		bpf_map_update_elem(&weir_affinity, &key, &now, BPF_ANY);
 	return LB_FOUND;
 }

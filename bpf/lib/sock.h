@@ -41,13 +41,6 @@ static __always_inline void sock_count(__u32 counter)
 		__sync_fetch_and_add(n, 1);
 }
 
-static __always_inline bool addr_is_loopback(const struct weir_addr *addr)
-{
-	if (addr_is_v4(addr))
-		return (addr->w[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
-	return !(addr->w[0] | addr->w[1] | addr->w[2]) && addr->w[3] == bpf_htonl(1);
-}
-
 /* Whose namespace the call is made in; NULL: Weir does not know it. */
 static __always_inline struct weir_netns *sock_netns(struct bpf_sock_addr *ctx)
 {

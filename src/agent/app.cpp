@@ -74,10 +74,7 @@ class Agent {
         if (error) {
             return fail(Errc::kSystem, "run-dir {}: {}", config_.run_dir.string(), error.message());
         }
-        const auto configured = config_.cgroup_root.empty()
-                                    ? std::nullopt
-                                    : std::optional<fs::path>(config_.cgroup_root);
-        cgroup_ = WEIR_TRY(datapath::find_cgroup_root(configured));
+        cgroup_ = WEIR_TRY(datapath::find_cgroup_root(config_.cgroup_root));
         if (cgroup_.subtree) {
             log::info(
                 "cgroup {} is not the host's root: sockets outside of it are served by tc only",

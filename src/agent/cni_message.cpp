@@ -24,10 +24,14 @@ const json::array* array_in(const json::object& object, std::string_view key) {
     return value == nullptr ? nullptr : value->if_array();
 }
 
-std::string text_in(const json::object& object, std::string_view key) {
-    const json::value* value = object.if_contains(key);
+// Empty: there is none, or it is no text.
+std::string text_of(const json::value* value) {
     const json::string* text = value == nullptr ? nullptr : value->if_string();
     return text == nullptr ? std::string() : std::string(*text);
+}
+
+std::string text_in(const json::object& object, std::string_view key) {
+    return text_of(object.if_contains(key));
 }
 
 // "10.0.0.5/24" or "10.0.0.5"; a pod's own length is always that of the family.
@@ -96,12 +100,6 @@ std::optional<uint16_t> port_in(const json::object& object, std::string_view key
                                         : std::optional(static_cast<uint16_t>(number));
 }
 
-std::string text_member(const json::object& object, std::string_view key) {
-    const json::value* value = member(object, key);
-    const json::string* text = value == nullptr ? nullptr : value->if_string();
-    return text == nullptr ? std::string() : std::string(*text);
-}
-
 // CNI conventions, "portMappings". Port 0 of the host asks for nothing.
 CniOutcome<std::optional<model::HostPort>> read_host_port(const json::value& value) {
     const json::object* object = value.if_object();
@@ -114,7 +112,7 @@ CniOutcome<std::optional<model::HostPort>> read_host_port(const json::value& val
                       json::serialize(value));
     }
     model::HostPort port{.host_port = *host, .container_port = *container, .host_ip = {}};
-    std::string name = text_member(*object, "protocol");
+    std::string name = text_of(member(*object, "protocol"));
     std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::toupper(c); });
     if (!name.empty()) {
         const auto protocol = model::parse_protocol(name);
@@ -124,7 +122,7 @@ CniOutcome<std::optional<model::HostPort>> read_host_port(const json::value& val
         }
         port.protocol = *protocol;
     }
-    if (const std::string text = text_member(*object, "hostIP"); !text.empty()) {
+    if (const std::string text = text_of(member(*object, "hostIP")); !text.empty()) {
         const auto address = IpAddress::parse(text);
         if (!address) {
             return refuse(Code::kConfig, "runtimeConfig.portMappings: hostIP: {}",

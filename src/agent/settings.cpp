@@ -3,6 +3,7 @@
 
 #include <grp.h>
 
+#include "common/cni_protocol.h"
 #include "common/number.h"
 #include "kube/api/access.h"
 #include "weir/limits.h"
@@ -69,7 +70,7 @@ CniInstall cni_install(const Config& config) {
     install.bin_dir = config.cni_bin_dir.empty() ? config.run_dir / "cni/bin" : config.cni_bin_dir;
     const fs::path conf_dir =
         config.cni_conf_dir.empty() ? config.run_dir / "cni" : config.cni_conf_dir;
-    install.conflist = conf_dir / "05-weir.conflist";
+    install.conflist = conf_dir / cni::kConflistName;
     install.socket = config.run_dir / "agent.sock";
     install.queue_dir = config.run_dir / "cni-queue";
     return install;
@@ -80,11 +81,9 @@ Result<std::pair<IpAddress, uint16_t>> parse_listener(const std::string& text) {
     if (colon == std::string::npos) {
         return fail(Errc::kInvalid, "metrics-address \"{}\" is not ADDRESS:PORT", text);
     }
-    std::string host = text.substr(0, colon);
-    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
     const auto port = whole_number<uint16_t>(std::string_view(text).substr(colon + 1));
     if (!port) return fail(Errc::kInvalid, "metrics-address \"{}\": bad port", text);
-    return std::pair(WEIR_TRY(IpAddress::parse(host)), *port);
+    return std::pair(WEIR_TRY(IpAddress::parse_host(text.substr(0, colon))), *port);
 }
 
 }  // namespace weir::agent

@@ -9,6 +9,7 @@
 #include "cli/client.h"
 #include "cli/output.h"
 #include "cli/run_options.h"
+#include "common/cni_protocol.h"
 
 namespace CLI {
 class App;
@@ -18,7 +19,7 @@ namespace weir::cli {
 
 /// What the command line says. Filled by parsing; one for each process.
 struct Invocation {
-    std::filesystem::path socket = "/run/weir/agent.sock";
+    std::filesystem::path socket = cni::kDefaultSocket;
     std::filesystem::path run_dir = "/run/weir";
     std::filesystem::path bpffs = "/sys/fs/bpf";
     std::filesystem::path cni_conf_dir = "/etc/cni/net.d";

@@ -8,6 +8,7 @@
 #include "cli/app.h"
 #include "cli/exit_code.h"
 #include "cli/run/reaper.h"
+#include "common/cni_protocol.h"
 #include "datapath/netlink/host_link.h"
 #include "datapath/netlink/pod_link.h"
 #include "datapath/netlink/sysctl.h"
@@ -17,7 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kConflist = "05-weir.conflist";
 // What the agent keeps in its run directory.
 constexpr const char* kState[] = {"agent.sock", "cni", "cni-queue", "ipam", "names.json"};
 
@@ -80,7 +80,7 @@ void clean_kernel(Cleanup& cleanup, const fs::path& bpffs) {
 }
 
 void clean_files(Cleanup& cleanup, const Invocation& invocation) {
-    cleanup.remove_path(invocation.cni_conf_dir / kConflist);
+    cleanup.remove_path(invocation.cni_conf_dir / cni::kConflistName);
     for (const char* name : kState)
         cleanup.remove_path(invocation.run_dir / name);
     // These hold runs that could not be taken down, if anything.

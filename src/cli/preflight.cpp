@@ -41,10 +41,7 @@ std::vector<Check> checks(const Invocation& invocation) {
         out.push_back(
             {"kernel: " + feature.name, feature.present ? State::kOk : lacking, feature.why});
     }
-    const auto configured = invocation.run.cgroup_root.empty()
-                                ? std::nullopt
-                                : std::optional<std::filesystem::path>(invocation.run.cgroup_root);
-    const auto cgroup = datapath::find_cgroup_root(configured);
+    const auto cgroup = datapath::find_cgroup_root(invocation.run.cgroup_root);
     out.push_back(mount_check("mount: cgroup2", cgroup, cgroup ? cgroup->path.string() : ""));
     out.push_back(mount_check("mount: bpffs", datapath::check_bpffs(invocation.bpffs),
                               invocation.bpffs.string()));

@@ -71,6 +71,11 @@ Result<IpAddress> IpAddress::parse(std::string_view text) {
     return fail(Errc::kInvalid, "\"{}\" is not an IP address", text);
 }
 
+Result<IpAddress> IpAddress::parse_host(std::string_view text) {
+    const bool brackets = text.size() > 2 && text.starts_with('[') && text.ends_with(']');
+    return parse(brackets ? text.substr(1, text.size() - 2) : text);
+}
+
 Family IpAddress::family() const {
     return std::equal(kMappedPrefix.begin(), kMappedPrefix.end(), bytes_.begin()) ? Family::kIpv4
                                                                                   : Family::kIpv6;

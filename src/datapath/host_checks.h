@@ -21,8 +21,8 @@ struct CgroupRoot {
 };
 
 /// The cgroup2 root to attach socket hooks to. With `configured`, that directory, which may be a
-/// subtree; else /sys/fs/cgroup or /sys/fs/cgroup/unified, which must be the host's true root.
-Result<CgroupRoot> find_cgroup_root(const std::optional<std::filesystem::path>& configured);
+/// subtree; empty: /sys/fs/cgroup or /sys/fs/cgroup/unified, which must be the host's true root.
+Result<CgroupRoot> find_cgroup_root(const std::filesystem::path& configured);
 
 /// The same with another place to look in and another /proc; what find_cgroup_root does on "/".
 Result<CgroupRoot> find_cgroup_root_below(const std::filesystem::path& mount_dir,

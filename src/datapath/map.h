@@ -167,6 +167,8 @@ class ArrayWindows {
     /// The element and, as far as its window goes, those behind it; under the lock.
     [[nodiscard]] Result<std::span<std::byte>> from(uint32_t index);
 
+    [[nodiscard]] size_t stride() const { return stride_; }
+
     static constexpr size_t kBytes = 64 << 10;
     static constexpr size_t kCount = 8;
 
@@ -176,13 +178,13 @@ class ArrayWindows {
         std::byte* base = nullptr;
         size_t length = 0;
     };
-    ArrayWindows(const RawMap& map, size_t stride);
+    explicit ArrayWindows(const RawMap& map);
     Result<void> move(Window& window, size_t number) const;
 
     std::mutex mutex_;
     int fd_;  ///< the map's
     std::string name_;
-    size_t stride_;
+    size_t stride_;  ///< from one value to the next, as the kernel lays arrays out
     size_t length_;  ///< of all values
     std::array<Window, kCount> windows_;
     size_t next_ = 0;  ///< to be moved elsewhere
@@ -254,9 +256,9 @@ class ArrayMap {
         const auto lock = windows_->lock();
         while (!values.empty()) {
             const auto bytes = WEIR_TRY(windows_->from(first));
-            const size_t count = std::min(values.size(), bytes.size() / kStride);
+            const size_t count = std::min(values.size(), bytes.size() / windows_->stride());
             for (size_t i = 0; i < count; ++i)
-                std::memcpy(&bytes[i * kStride], &values[i], sizeof(Value));
+                std::memcpy(&bytes[i * windows_->stride()], &values[i], sizeof(Value));
             first += static_cast<uint32_t>(count);
             values = values.subspan(count);
         }
@@ -277,8 +279,6 @@ class ArrayMap {
     }
 
   private:
-    static constexpr size_t kStride = (sizeof(Value) + 7) / 8 * 8;
-
     ArrayMap(RawMap raw, std::unique_ptr<ArrayWindows> windows)
         : raw_(std::move(raw)), windows_(std::move(windows)) {}
     /// A window's elements are copied under the lock, then shown without it.
@@ -289,9 +289,10 @@ class ArrayMap {
             {
                 const auto lock = windows_->lock();
                 const auto bytes = WEIR_TRY(windows_->from(first));
-                part.resize(std::min<size_t>(size() - first, bytes.size() / kStride));
+                const size_t stride = windows_->stride();
+                part.resize(std::min<size_t>(size() - first, bytes.size() / stride));
                 for (size_t i = 0; i < part.size(); ++i)
-                    std::memcpy(&part[i], &bytes[i * kStride], sizeof(Value));
+                    std::memcpy(&part[i], &bytes[i * stride], sizeof(Value));
             }
             for (uint32_t i = 0; i < part.size(); ++i)
                 visit(first + i, part[i]);

@@ -7,12 +7,12 @@
 
 #include <fmt/format.h>
 
+#include "common/cni_protocol.h"
+
 namespace weir::datapath {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::string_view kOurConflist = "05-weir.conflist";
 
 struct Mark {
     std::string_view interface;  ///< the beginning of its name
@@ -58,7 +58,7 @@ std::vector<Residue> find_residue(const fs::path& net, const fs::path& cni_conf)
                                      mark->owner, name)});
     }
     for (const auto& name : names_in(cni_conf)) {
-        if (!is_configuration(name) || name >= kOurConflist) continue;
+        if (!is_configuration(name) || name >= cni::kConflistName) continue;
         found.push_back({fmt::format("network configuration {}", (cni_conf / name).string()),
                          "runtimes take the first by name, so new pods get that network: move it "
                          "away"});

@@ -15,21 +15,6 @@ namespace {
 
 class CtCounts : public DatapathTest {
   protected:
-    Frame a_to_b(uint8_t flags = kSyn, uint16_t port = 4000) const {
-        return {.src = world_.pod_a,
-                .dst = world_.pod_b,
-                .sport = port,
-                .dport = kBackendPort,
-                .tcp_flags = flags};
-    }
-    Frame b_to_a(uint8_t flags = kSyn | kAck, uint16_t port = 4000) const {
-        return {.src_mac = kPodBMac,
-                .src = world_.pod_b,
-                .dst = world_.pod_a,
-                .sport = kBackendPort,
-                .dport = port,
-                .tcp_flags = flags};
-    }
     void establish(uint16_t port = 4000) {
         EXPECT_EQ(from_a(a_to_b(kSyn, port)).verdict, kRedirect);
         EXPECT_EQ(from_b(b_to_a(kSyn | kAck, port)).verdict, kRedirect);

@@ -150,6 +150,22 @@ class DatapathTest : public testing::TestWithParam<Family> {
     Datapath::Run from_host(unsigned ifindex, const Frame& frame);
     /// The answer to a packet as it came out; of TCP, the second of the handshake.
     static Frame reply_to(const Frame& out);
+    /// A flow between the pods, from a's `port`, and its way back.
+    Frame a_to_b(uint8_t flags = kSyn, uint16_t port = 4000) const {
+        return {.src = world_.pod_a,
+                .dst = world_.pod_b,
+                .sport = port,
+                .dport = kBackendPort,
+                .tcp_flags = flags};
+    }
+    Frame b_to_a(uint8_t flags = kSyn | kAck, uint16_t port = 4000) const {
+        return {.src_mac = kPodBMac,
+                .src = world_.pod_b,
+                .dst = world_.pod_a,
+                .sport = kBackendPort,
+                .dport = port,
+                .tcp_flags = flags};
+    }
     /// The verdict, and that no length or checksum of the packet is wrong.
     static void expect_clean(const Datapath::Run& run, int verdict = kRedirect);
 

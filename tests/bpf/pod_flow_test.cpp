@@ -9,21 +9,6 @@ namespace {
 
 class PodFlow : public DatapathTest {
   protected:
-    Frame a_to_b(uint8_t flags = kSyn) const {
-        return {.src = world_.pod_a,
-                .dst = world_.pod_b,
-                .sport = 4000,
-                .dport = kBackendPort,
-                .tcp_flags = flags};
-    }
-    Frame b_to_a(uint8_t flags = kSyn | kAck) const {
-        return {.src_mac = kPodBMac,
-                .src = world_.pod_b,
-                .dst = world_.pod_a,
-                .sport = kBackendPort,
-                .dport = 4000,
-                .tcp_flags = flags};
-    }
     void establish() {
         ASSERT_EQ(from_a(a_to_b()).verdict, kRedirect);
         ASSERT_EQ(from_b(b_to_a()).verdict, kRedirect);

@@ -90,7 +90,7 @@ class HostChecksTest : public testing::Test {
 };
 
 TEST_F(HostChecksTest, FindsTheHostsRootInUnifiedAndHybridLayouts) {
-    const auto root = find_cgroup_root(std::nullopt);
+    const auto root = find_cgroup_root({});
     ASSERT_TRUE(root) << root.error().message();
     EXPECT_EQ(root->path, cgroup2_mount());
     EXPECT_FALSE(root->subtree);

@@ -5,17 +5,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "lb/build.h"
+
 namespace weir::lb {
 namespace {
 
 using model::Protocol;
+using test::ip;
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
-
-IpAddress ip(std::string_view text) {
-    return IpAddress::parse(text).value();
-}
 
 HostPortPod pod(std::vector<model::HostPort> ports) {
     return {.name = {model::Text("shop"), model::Text("web-0")},

@@ -22,6 +22,7 @@
 #include "cli/run/probe.h"
 #include "cli/run/process.h"
 #include "cli/run/reaper.h"
+#include "common/cni_protocol.h"
 #include "common/rfc3339.h"
 
 namespace weir::cli {
@@ -65,7 +66,7 @@ Result<Surroundings> look_around(const Invocation& invocation) {
     if (!answer && around.cgroup_root.empty()) return Failure(Error(answer.error()));
     if (answer) around.fill_from(WEIR_TRY(api::from_json<api::Status>(*answer)));
     if (around.node.empty()) around.node = host_name();
-    if (around.conflist.empty()) around.conflist = invocation.run_dir / "cni/05-weir.conflist";
+    if (around.conflist.empty()) around.conflist = invocation.run_dir / "cni" / cni::kConflistName;
     if (around.cni_bin.empty()) around.cni_bin = invocation.run_dir / "cni/bin";
     if (around.cgroup_root.empty()) {
         return fail(Errc::kInvalid, "the agent names no cgroup root; give one with --cgroup-root");

@@ -72,9 +72,7 @@ Result<model::HostPort> parse_host_port(const std::string& text) {
     port.container_port = WEIR_TRY(parse_port(kOption, std::string_view(rest).substr(colon + 1)));
     rest.erase(colon);
     if (const size_t address = rest.rfind(':'); address != std::string::npos) {
-        std::string_view ip = std::string_view(rest).substr(0, address);
-        if (ip.starts_with('[') && ip.ends_with(']')) ip = ip.substr(1, ip.size() - 2);
-        const auto parsed = IpAddress::parse(ip);
+        const auto parsed = IpAddress::parse_host(std::string_view(rest).substr(0, address));
         if (!parsed) return Failure(Error(parsed.error()).with("{} {}", kOption, text));
         port.host_ip = *parsed;
         rest.erase(0, address + 1);
