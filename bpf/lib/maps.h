@@ -206,6 +206,19 @@ struct {
 	__type(value, struct weir_sock);
 } weir_socks SEC(".maps");
 
+/*
+ * Row of socket cookies -> who of them may be in weir_socks (weir/lb.h). Written by the socket
+ * hooks; read by tc, once a flow, in place of a lookup for each socket that never asked for a
+ * Service. 128 kB: half a million sockets in a row, and those of now next to each other.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, WEIR_SOCK_MARK_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} weir_sock_marks SEC(".maps");
+
 /* --- this host --- */
 
 /* Endpoint id (1...) -> pod. Agent writes (ADD, DEL, policy); tc reads. One a pod of this node. */

@@ -13,6 +13,7 @@
 #include "forward.h"
 #include "lb.h"
 #include "snat.h"
+#include "sock_marks.h"
 #include "sweep_kick.h"
 
 enum destination {
@@ -80,7 +81,7 @@ static __always_inline void attribute(struct __sk_buff *skb, struct weir_ctx *ct
 	if (!(cfg.flags & (WEIR_CFG_SOCK_PODS | WEIR_CFG_SOCK_HOST)) || !has_ports(ctx))
 		return;
 	key.cookie = bpf_get_socket_cookie(skb);
-	if (!key.cookie)
+	if (!key.cookie || sock_is_unmarked(key.cookie))
 		return;
 	sock = bpf_map_lookup_elem(&weir_socks, &key);
 	if (!sock)

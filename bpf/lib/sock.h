@@ -19,6 +19,7 @@
 #include "config.h"
 #include "lb.h"
 #include "maps.h"
+#include "sock_marks.h"
 
 enum sock_verdict {
 	SOCK_REFUSE, /* fail the call, with the error that bpf_set_retval() was given */
@@ -148,6 +149,8 @@ static __always_inline long sock_note(struct bpf_sock_addr *ctx, const struct so
 	    old->service == value.service && old->backend == value.backend &&
 	    old->service_generation == value.service_generation)
 		return 0;
+	if (!sock_mark(key.cookie))
+		return -1;
 	return bpf_map_update_elem(&weir_socks, &key, &value, BPF_ANY);
 }
 

@@ -84,6 +84,28 @@ TEST_P(Services, PeerNameIsTheVip) {
                 StartsWith("ok [::ffff:10.96.0.10]:80"));
 }
 
+// Whoever translated it: a hook at the socket, whose packets show the backend only, or tc.
+TEST_P(Services, FlowsNameTheirService) {
+    node_.apply("web.yaml", Node::service_yaml("web", kVip4, kVip6));
+    auto& server = node_.run_server("web-1", "web");
+    auto& client = node_.run_client("client");
+    for (const int family : {4, 6}) {
+        SCOPED_TRACE(family);
+        ASSERT_TRUE(answers(client.place, vip(family)));
+        ASSERT_THAT(http(client.place, server.ip(family), 8080), StartsWith("web-1"));
+    }
+    const std::vector<std::string> flows = {"flows", "--from-pod", "shop/client", "--no-headers"};
+    const auto with = [&](std::vector<std::string> more) {
+        more.insert(more.begin(), flows.begin(), flows.end());
+        return node_.weir_ok(more);
+    };
+    for (const int family : {4, 6}) {
+        SCOPED_TRACE(family);
+        EXPECT_NE(with({"--service", "shop/web", "--ip", client.ip(family)}), "");
+        EXPECT_NE(with({"--not", "--service", "shop/web", "--ip", server.ip(family)}), "");
+    }
+}
+
 TEST_P(Services, NodePortFromOutsidePodsAndHost) {
     node_.apply("web.yaml", Node::node_port_yaml("web", kVip4, kVip6));
     node_.run_server("web-1", "web");

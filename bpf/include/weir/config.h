@@ -41,7 +41,7 @@ struct weir_config {
 	__u16 nodeport_max;
 	__u16 snat_min; /* source ports of translated flows; reserved with the host */
 	__u16 snat_max;
-	__u32 pad0;
+	__u32 event_wake_mask; /* bytes of a piece of weir_events less one (WEIR_EVENT_PIECES) */
 	__u64 host_netns_cookie;
 	struct weir_addr
 		router[2]; /* weir0's own addresses, [0] IPv4, [1] IPv6; zero: family off */

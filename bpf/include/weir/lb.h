@@ -213,4 +213,13 @@ struct weir_sock {
 };
 WEIR_ABI_VALUE(struct weir_sock, 32);
 
+/*
+ * Which sockets may have an element in weir_socks: a bit for each of 32 cookies in a row, below the
+ * row's number. Cookies grow, so a word is taken over by newer rows; an older row that finds it
+ * taken knows nothing, and one that finds a yet older row knows that it has no such socket.
+ */
+#define WEIR_SOCK_MARK_WORDS	   (1u << 14)
+#define WEIR_SOCK_MARK_ROW(cookie) ((__u32)((cookie) >> 5))
+#define WEIR_SOCK_MARK_BIT(cookie) (1ULL << ((cookie) & 31))
+
 #endif

@@ -21,6 +21,7 @@
 	WEIR_MAP(weir_affinity, "backends that clients of ClientIP affinity have had")             \
 	WEIR_MAP(weir_node_ports, "numbers that NodePorts and hostPorts have had")                 \
 	WEIR_MAP(weir_socks, "sockets translated at connect or sendmsg")                           \
+	WEIR_MAP(weir_sock_marks, "sockets that may be among them")                                \
 	WEIR_MAP(weir_endpoints, "local pods")                                                     \
 	WEIR_MAP(weir_pods, "local pods by address")                                               \
 	WEIR_MAP(weir_devices, "devices by index")                                                 \
