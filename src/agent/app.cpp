@@ -40,8 +40,9 @@ using namespace std::chrono_literals;
 constexpr size_t kEventBudget = 512;
 /// Between two looks at all devices and pods' links.
 constexpr auto kLookAround = 60s;
-/// Requests of runtimes handled at the same time. Wiring waits for one kernel lock anyway.
-constexpr unsigned kCniThreads = 4;
+/// Requests of runtimes handled at the same time. Wiring takes turns at one kernel lock, but those
+/// who wait together share what it waits for (netlink::PodLinks::create()).
+constexpr unsigned kCniThreads = 16;
 
 /// Everything the agent is made of, in the order in which it comes up. Members are destroyed in
 /// reverse: the server and the workers end before what they use.
