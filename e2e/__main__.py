@@ -22,7 +22,8 @@ def cluster_parser(commands):
                     help="what connects the pods: nothing yet, the CNI project's plugins with kube-proxy, or Weir "
                          "(default %(default)s)")
     up.add_argument("--proxy-mode", choices=("nftables", "iptables"), default="nftables", help="of the reference")
-    up.add_argument("--agent", choices=("binaries",), help="Weir as the network: binaries runs a build tree's programs")
+    up.add_argument("--agent", choices=plans.AGENTS, help="Weir as the network, of a build tree: its programs as "
+                                                          "services of the nodes, or an image of them by the chart")
     up.add_argument("--binaries", default=str(weir.RELEASE), metavar="DIR",
                     help="the build tree (default %(default)s)")
     verbs.add_parser("down", help="remove the cluster, whatever state it is in")
@@ -70,7 +71,8 @@ def parse(arguments):
 
 def up(options):
     network = "weir" if options.agent else options.network
-    plan = plans.Plan(options.name, options.nodes, options.ip, network, options.proxy_mode, options.binaries)
+    plan = plans.Plan(options.name, options.nodes, options.ip, network, options.proxy_mode, options.binaries,
+                      options.agent or "binaries")
     clusters.Cluster(plan).up()
     progress(f"cluster \"{plan.name}\" is up: ./dev cluster kubectl get nodes")
     return 0

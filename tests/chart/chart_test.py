@@ -24,15 +24,16 @@ CASES = {
     "default": [],
     "no-kube-proxy": ["--set", "cluster.apiServers={https://10.0.0.1:6443,https://10.0.0.2:6443}",
                       "--set", "cluster.podCIDRs={10.1.0.0/16}", "--set", "cluster.serviceCIDRs={10.2.0.0/16}",
-                      "--set", "network.masquerade.exceptions={10.0.0.0/8}", "--set", "network.devices={eth0,bond*}"],
+                      "--set", "network.masquerade.exceptions={10.0.0.0/8}", "--set", "network.devices={eth0,bond*}",
+                      "--set", "host.mountBpffs=false"],
     "everything": ["--set", "image.digest=sha256:" + "0" * 64, "--set", "imagePullSecrets={registry}",
                    "--set", "metrics.address=::", "--set", "metrics.serviceMonitor.enabled=true",
-                   "--set", "metrics.serviceMonitor.labels.release=prometheus", "--set", "privileged=false",
+                   "--set", "metrics.serviceMonitor.labels.release=prometheus", "--set", "privileged=true",
                    "--set", "host.cgroupRoot=/sys/fs/cgroup/unified", "--set", "serviceAccount.name=network",
-                   "--set", "podLabels.team=net", "--set", "podAnnotations.note=x", "--set", "nodeSelector.weir=yes",
+                   "--set", "podLabels.team=net", "--set", "uninstall=all", "--set", "podAnnotations.note=x", "--set", "nodeSelector.weir=yes",
                    "--set-json", 'affinity={"nodeAffinity":{}}', "--set", "extraArgs={--timeout-icmp=10s}"],
     "own-account": ["--set", "serviceAccount.create=false", "--set", "serviceAccount.name=theirs",
-                    "--set", "rbac.create=false"],
+                    "--set", "rbac.create=false", "--set", "uninstall=nothing"],
 }
 
 # Values that are refused, and a part of the sentence that says why.
@@ -45,6 +46,7 @@ REFUSED = {
     "an API server without https": (["--set", "cluster.apiServers={10.0.0.1}"], "apiServers"),
     "a monitor that reaches nothing": (["--set", "metrics.serviceMonitor.enabled=true"],
                                        "needs a metrics.address that Prometheus reaches"),
+    "an uninstall that is none": (["--set", "uninstall=some"], "uninstall"),
     "no account": (["--set", "serviceAccount.create=false"], "serviceAccount.name must name one"),
     "a cgroup root elsewhere": (["--set", "host.cgroupRoot=/tmp"], "at or below /sys/fs/cgroup"),
 }

@@ -40,6 +40,10 @@ class PlanTest(unittest.TestCase):
             with self.assertRaises(Failure):
                 plan.Plan("x", **wrong)
 
+    def test_dns_forwards_to_the_resolver_outside_in_every_family(self):
+        self.assertIn("forward . 172.30.0.1 fd00:172:30::1\n", coredns(plan.Plan("x")))
+        self.assertIn("forward . fd00:172:30::1\n", coredns(plan.Plan("x", ip="v6")))
+
     def test_dns_has_its_fixed_address_in_every_family(self):
         self.assertIn('clusterIP: "10.96.0.10"', coredns(plan.Plan("x")))
         self.assertIn('clusterIP: "fd00:10:96::a"', coredns(plan.Plan("x", ip="v6")))

@@ -5,13 +5,14 @@
 {{- else -}}{{ printf "%s-weir" .Release.Name | trunc 53 | trimSuffix "-" }}{{- end -}}
 {{- end -}}
 
+{{/* Whose pods they are: (list . COMPONENT), where the agent has none. */}}
 {{- define "weir.selector" -}}
-app.kubernetes.io/name: weir
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ if index . 1 }}weir-{{ index . 1 }}{{ else }}weir{{ end }}
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
 {{- end -}}
 
 {{- define "weir.labels" -}}
-{{ include "weir.selector" . }}
+{{ include "weir.selector" (list . "") }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
@@ -32,6 +33,96 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "weir.metricsAddress" -}}
 {{- if contains ":" .Values.metrics.address -}}{{ printf "[%s]:%d" .Values.metrics.address (int .Values.metrics.port) }}
 {{- else -}}{{ printf "%s:%d" .Values.metrics.address (int .Values.metrics.port) }}{{- end -}}
+{{- end -}}
+
+{{/* Where pods run and as what: on every Linux node that values choose, in the node's network. */}}
+{{- define "weir.placement" -}}
+{{- with .Values.imagePullSecrets -}}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{ end -}}
+hostNetwork: true
+# Variables that are named after Services look like the agent's own.
+enableServiceLinks: false
+# Cluster DNS needs this network: ask as the node does.
+dnsPolicy: Default
+priorityClassName: {{ .Values.priorityClassName }}
+# Nothing is detached when an agent ends, so there is nothing to wait for.
+terminationGracePeriodSeconds: 5
+nodeSelector:
+  kubernetes.io/os: linux
+  {{- with .Values.nodeSelector }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* A part of uninstalling, at its turn: the argument is its weight. */}}
+{{- define "weir.hook" -}}
+helm.sh/hook: post-delete
+helm.sh/hook-weight: {{ . | quote }}
+# What failed stays to be read.
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
+{{/* A container that cleans its node: (list . FLAG). */}}
+{{- define "weir.cleanup" -}}
+{{- $values := (index . 0).Values -}}
+image: {{ include "weir.image" (index . 0) }}
+imagePullPolicy: {{ $values.image.pullPolicy }}
+command: [/usr/bin/weir]
+args:
+- cleanup
+{{- if eq $values.uninstall "empty" }}
+- --only-empty
+{{- end }}
+- {{ index . 1 }}
+terminationMessagePolicy: FallbackToLogsOnError
+resources:
+  {{- toYaml $values.resources | nindent 2 }}
+# It sets kernel settings back, and removes what other containers made.
+securityContext:
+  readOnlyRootFilesystem: true
+  privileged: true
+volumeMounts:
+- name: run
+  mountPath: /run
+- name: bpffs
+  mountPath: /sys/fs/bpf
+- name: cni-bin
+  mountPath: /opt/cni/bin
+- name: cni-conf
+  mountPath: /etc/cni/net.d
+{{- end -}}
+
+{{/* What a container may do: (list . PRIVILEGED). */}}
+{{- define "weir.security" -}}
+readOnlyRootFilesystem: true
+{{- if index . 1 }}
+privileged: true
+{{- else }}
+allowPrivilegeEscalation: false
+appArmorProfile:
+  type: Unconfined
+seccompProfile:
+  type: Unconfined
+seLinuxOptions:
+  type: spc_t
+capabilities:
+  drop: [ALL]
+  # BPF, PERFMON: load programs; NET_ADMIN: devices and routes; SYS_ADMIN, SYS_PTRACE: enter pods' namespaces;
+  # SETPCAP: give up the rest.
+  add: [BPF, NET_ADMIN, PERFMON, SETPCAP, SYS_ADMIN, SYS_PTRACE]
+{{- end }}
 {{- end -}}
 
 {{/* A probe of the agent's listener, from the node: (list . PATH). */}}
