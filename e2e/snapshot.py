@@ -38,9 +38,11 @@ def settings(node):
 
 
 def paths(node):
+    """Runtimes make /run/netns with their first pod."""
     root = Path(f"/proc/{node.pid()}/root")
     return {str(place)[len(str(root)):] for directory in DIRECTORIES
-            for place in [root / directory.lstrip("/"), *(root / directory.lstrip("/")).rglob("*")] if place.exists()}
+            for place in [root / directory.lstrip("/"), *(root / directory.lstrip("/")).rglob("*")]
+            if place.exists()} - {"/run/netns"}
 
 
 def take(node):

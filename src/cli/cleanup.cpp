@@ -28,7 +28,7 @@ namespace fs = std::filesystem;
 constexpr const char* kPlugin = "weir-cni";
 constexpr auto kAgentStep = std::chrono::milliseconds(200);
 // What the agent keeps in its run directory.
-constexpr const char* kState[] = {"agent.sock", "cni", "cni-queue", "ipam", "names.json"};
+constexpr const char* kState[] = {"agent.sock", "cni", "cni-queue", "ipam", "names.json", "node"};
 
 /// Goes on whatever fails, and says everything it did.
 class Cleanup {

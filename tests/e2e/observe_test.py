@@ -15,10 +15,10 @@ from e2e import metrics, snapshot, traffic
 SAMPLES = """\
 # HELP weir_build_info x
 weir_build_info{commit="abc",version="0.1.0-next (abc)"} 1
-weir_cni_request_duration_seconds_bucket{command="add",le="0.01"} 28
-weir_cni_request_duration_seconds_bucket{command="add",le="0.02"} 30
-weir_cni_request_duration_seconds_bucket{command="add",le="+Inf"} 30
-weir_cni_request_duration_seconds_bucket{command="del",le="0.01"} 7
+weir_cni_request_duration_seconds_bucket{command="ADD",le="0.01"} 28
+weir_cni_request_duration_seconds_bucket{command="ADD",le="0.02"} 30
+weir_cni_request_duration_seconds_bucket{command="ADD",le="+Inf"} 30
+weir_cni_request_duration_seconds_bucket{command="DEL",le="0.01"} 7
 """
 
 
@@ -26,7 +26,7 @@ class MetricsTest(unittest.TestCase):
     def test_a_quantile_is_the_bound_that_holds_it(self):
         samples = metrics.parse(SAMPLES)
         self.assertEqual(metrics.version(samples), "0.1.0-next (abc)")
-        adds = metrics.histogram(samples, "weir_cni_request_duration_seconds", command="add")
+        adds = metrics.histogram(samples, "weir_cni_request_duration_seconds", command="ADD")
         self.assertEqual(metrics.quantile(adds, 0.5), 0.01)
         self.assertEqual(metrics.quantile(adds, 0.99), 0.02)
         later = metrics.since(metrics.merged([adds, adds]), adds)
