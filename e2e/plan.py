@@ -64,6 +64,11 @@ class Plan:
         host = 1 if machine == CONTROL_PLANE else FIRST_NODE_HOST - 1 + int(machine[1:])
         return [LINK[family][host] for family in self.families]
 
+    def link_address(self, machine):
+        """The machine's MAC address: it stays over a reboot, as hardware's does, and so others' neighbour entries hold."""
+        host = FIRST_NODE_HOST - 1 + int(machine[1:])
+        return f"02:57:65:69:72:{host:02x}"
+
     def with_prefix(self, machine):
         return [f"{a}/{LINK[a.version].prefixlen}" for a in self.addresses(machine)]
 

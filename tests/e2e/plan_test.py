@@ -29,6 +29,8 @@ class PlanTest(unittest.TestCase):
         p = plan.Plan("x", nodes=20)
         seen = [a for machine in ("cp", *p.node_names) for a in p.addresses(machine)]
         self.assertEqual(len(seen), len(set(seen)))
+        links = [p.link_address(machine) for machine in p.node_names]
+        self.assertEqual(len(links), len(set(links)))
 
     def test_a_name_that_would_not_fit_into_others_is_refused(self):
         for name in ("", "9a", "a-b", "A", "thirteenchars", "a/../b"):
