@@ -28,7 +28,8 @@ CASES = {
                       "--set", "host.mountBpffs=false"],
     "everything": ["--set", "image.digest=sha256:" + "0" * 64, "--set", "imagePullSecrets={registry}",
                    "--set", "metrics.address=::", "--set", "metrics.serviceMonitor.enabled=true",
-                   "--set", "metrics.serviceMonitor.labels.release=prometheus", "--set", "privileged=true",
+                   "--set", "metrics.serviceMonitor.labels.release=prometheus",
+                   "--set", "metrics.prometheusRule.enabled=true", "--set", "privileged=true",
                    "--set", "host.cgroupRoot=/sys/fs/cgroup/unified", "--set", "serviceAccount.name=network",
                    "--set", "podLabels.team=net", "--set", "uninstall=all", "--set", "podAnnotations.note=x", "--set", "nodeSelector.weir=yes",
                    "--set-json", 'affinity={"nodeAffinity":{}}', "--set", "extraArgs={--timeout-icmp=10s}"],
@@ -47,6 +48,7 @@ REFUSED = {
     "a monitor that reaches nothing": (["--set", "metrics.serviceMonitor.enabled=true"],
                                        "needs a metrics.address that Prometheus reaches"),
     "an uninstall that is none": (["--set", "uninstall=some"], "uninstall"),
+    "alerts without metrics": (["--set", "metrics.prometheusRule.enabled=true"], "serviceMonitor.enabled too"),
     "no account": (["--set", "serviceAccount.create=false"], "serviceAccount.name must name one"),
     "a cgroup root elsewhere": (["--set", "host.cgroupRoot=/tmp"], "at or below /sys/fs/cgroup"),
 }
@@ -92,6 +94,16 @@ class ChartTest(unittest.TestCase):
         schema = json.loads((CHART / "values.schema.json").read_text())
         keys = set(re.findall(r"^([a-zA-Z]+):", done.stdout, re.M))
         self.assertEqual(keys, set(schema["properties"]) - {"global"})
+
+    def test_alerts_are_of_metrics_and_reasons_that_there_are(self):
+        alerts = (CHART / "files/alerts.yaml").read_text()
+        documented = (components.ROOT / "docs/metrics.md").read_text()
+        used = set(re.findall(r"\bweir_[a-z_]+(?=[{ \[]|$)", alerts, re.M))
+        self.assertGreater(len(used), 5)
+        self.assertEqual({name for name in used if f"`{name}`" not in documented}, set())
+        reasons = (components.ROOT / "docs/drop-reasons.md").read_text()
+        for reason in "|".join(re.findall(r'reason=~"([^"]*)"', alerts)).split("|"):
+            self.assertIn(f"`{reason}`", reasons)
 
     def test_the_configuration_names_options_of_the_agent(self):
         agent = (components.ROOT / "src/agent/config.cpp").read_text()

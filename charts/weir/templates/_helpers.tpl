@@ -141,6 +141,9 @@ timeoutSeconds: 5
 {{- if and $metrics.serviceMonitor.enabled (has $metrics.address (list "127.0.0.1" "::1")) -}}
 {{- fail (printf "metrics.serviceMonitor.enabled needs a metrics.address that Prometheus reaches, not %s: set it to 0.0.0.0 or \"::\"" $metrics.address) -}}
 {{- end -}}
+{{- if and $metrics.prometheusRule.enabled (not $metrics.serviceMonitor.enabled) -}}
+{{- fail "metrics.prometheusRule.enabled has no metrics to judge by: set metrics.serviceMonitor.enabled too" -}}
+{{- end -}}
 {{- if and .Values.host.cgroupRoot (not (hasPrefix "/sys/fs/cgroup" .Values.host.cgroupRoot)) -}}
 {{- fail "host.cgroupRoot is a path as the agent sees it: at or below /sys/fs/cgroup" -}}
 {{- end -}}
