@@ -15,6 +15,7 @@ from pathlib import Path
 
 from e2e import components
 from e2e.shell import Failure
+from tests.chart import values_reference
 
 CHART = components.ROOT / "charts/weir"
 GOLDEN = Path(__file__).with_name("golden")
@@ -94,6 +95,18 @@ class ChartTest(unittest.TestCase):
         schema = json.loads((CHART / "values.schema.json").read_text())
         keys = set(re.findall(r"^([a-zA-Z]+):", done.stdout, re.M))
         self.assertEqual(keys, set(schema["properties"]) - {"global"})
+
+    def test_every_value_is_explained_and_the_page_says_so(self):
+        text = (CHART / "values.yaml").read_text()
+        values = values_reference.parse(text)
+        self.assertLessEqual(len(values), 60)
+        self.assertGreater(len(values), 40)
+        page = components.ROOT / "docs/values.md"
+        if os.environ.get("WEIR_UPDATE_GOLDEN"):
+            page.write_text(values_reference.reference(text))
+        self.assertEqual(page.read_text(), values_reference.reference(text))
+        unexplained = {value.path for value in values if not value.meaning}
+        self.assertEqual(unexplained, set())
 
     def test_alerts_are_of_metrics_and_reasons_that_there_are(self):
         alerts = (CHART / "files/alerts.yaml").read_text()
