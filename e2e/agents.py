@@ -62,4 +62,4 @@ def agent(cluster, node):
         return ServiceAgent(node, "kube-proxy")
     if cluster.plan.network != "weir":
         raise Failure(f"network {cluster.plan.network} has no agents")
-    return PodAgent(cluster, node) if cluster.plan.agent == "chart" else ServiceAgent(node, "weir-agent")
+    return PodAgent(cluster, node) if cluster.plan.by_chart else ServiceAgent(node, "weir-agent")

@@ -63,7 +63,7 @@ class Cluster:
         self.wait_ready()
 
     def install_weir(self):
-        if self.plan.agent == "chart":
+        if self.plan.by_chart:
             return chart.install(self)
         self.kubectl("apply", "-f", "-", input=weir.permissions())
         for node in self.nodes.values():

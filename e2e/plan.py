@@ -48,6 +48,11 @@ class Plan:
         return FAMILIES[self.ip]
 
     @property
+    def by_chart(self):
+        """Whether the chart is what runs the network."""
+        return self.network == "weir" and self.agent == "chart"
+
+    @property
     def directory(self):
         return state_directory(self.name)
 

@@ -170,7 +170,7 @@ def run(cluster, wanted):
         raise Failure(f"no scenario {', '.join(sorted(unknown))}; there are {', '.join(names())}")
     failed = 0
     for name in wanted or names():
-        if needs_chart(name) and cluster.plan.agent != "chart":
+        if needs_chart(name) and not cluster.plan.by_chart:
             print(f"skipped  {name}  it needs a cluster of ./dev cluster up --agent chart", flush=True)
             continue
         progress(f"scenario {name}: {title(name)}")

@@ -42,6 +42,11 @@ class PlanTest(unittest.TestCase):
             with self.assertRaises(Failure):
                 plan.Plan("x", **wrong)
 
+    def test_the_chart_runs_weir_only(self):
+        self.assertTrue(plan.Plan("x", network="weir", agent="chart").by_chart)
+        self.assertFalse(plan.Plan("x", network="weir", agent="binaries").by_chart)
+        self.assertFalse(plan.Plan("x", network="reference", agent="chart").by_chart)
+
     def test_dns_forwards_to_the_resolver_outside_in_every_family(self):
         self.assertIn("forward . 172.30.0.1 fd00:172:30::1\n", coredns(plan.Plan("x")))
         self.assertIn("forward . fd00:172:30::1\n", coredns(plan.Plan("x", ip="v6")))
