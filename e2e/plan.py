@@ -70,7 +70,7 @@ class Plan:
         return [LINK[family][host] for family in self.families]
 
     def link_address(self, machine):
-        """The machine's MAC address: it stays over a reboot, as hardware's does, and so others' neighbour entries hold."""
+        """The machine's MAC address. It stays over a reboot, as hardware's does: others' neighbour entries hold."""
         host = FIRST_NODE_HOST - 1 + int(machine[1:])
         return f"02:57:65:69:72:{host:02x}"
 

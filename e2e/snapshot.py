@@ -22,8 +22,8 @@ COMMANDS = {
     "programs on devices": ["bpftool", "net", "show"],
 }
 # What changes by itself: lifetimes, counters, numbers of devices and of programs.
-MOVING = re.compile(r"expires \d+sec|valid_lft \w+|preferred_lft \w+|\bqlen \d+|^\d+: |\bid \d+|\(\d+\)|link-netnsid \d+|"
-                    r"handle \w+:|counter packets \d+ bytes \d+")
+MOVING = re.compile(r"expires \d+sec|valid_lft \w+|preferred_lft \w+|\bqlen \d+|^\d+: |\bid \d+|\(\d+\)|"
+                    r"link-netnsid \d+|handle \w+:|counter packets \d+ bytes \d+")
 MOVING_SETTINGS = ("nf_conntrack_count", "/route/flush")
 
 

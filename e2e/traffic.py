@@ -48,6 +48,12 @@ class Load:
             raise Failure(f"the load from {self.where} ended with {self.client.returncode}")
         return json.loads(output)
 
+    def kill(self):
+        """Ends it if it still runs; what it counted is lost."""
+        if self.client.poll() is None:
+            self.client.kill()
+            self.client.wait()
+
 
 def lost(result):
     """Every end of a connection that is not a good one, as "kind: how" to count."""

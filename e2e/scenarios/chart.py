@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chart's whole life: 30 pods in service, upgrade and rollback under load, uninstall with pods alive, clean nodes."""
+"""The chart's life: 30 pods in service, upgrade and rollback under load, uninstall with pods alive, clean nodes."""
 
 import time
 from contextlib import contextmanager
@@ -49,24 +49,35 @@ def urls(lab, name):
     return [f"http://[{a}]:{PORT}" if ":" in a else f"http://{a}:{PORT}" for a in found]
 
 
-@contextmanager
-def load(lab, during):
-    """Connections by the hundred a second from two nodes' pods and a node, none of which may be lost."""
+def start_load(lab):
+    """A pod on each of two nodes and a node itself as clients, whose lasting connections are open."""
     nodes = lab.cluster.nodes
     targets = urls(lab, "server")
-    clients = [traffic.Load(nodes[name], f"a pod on {name}", traffic.process_of(nodes[name], lab.pods(f"client-{name}")[0]),
-                            POD_RATE, POD_OPEN, targets) for name in (NODE, OTHER)]
+    places = [(nodes[name], f"a pod on {name}", traffic.process_of(nodes[name], lab.pods(f"client-{name}")[0]))
+              for name in (NODE, OTHER)]
+    clients = [traffic.Load(node, where, pid, POD_RATE, POD_OPEN, targets) for node, where, pid in places]
     clients.append(traffic.Load(nodes[NODE], f"node {NODE}", nodes[NODE].pid(), NODE_RATE, NODE_OPEN, targets))
     for client in clients:
         client.wait_open()
-    time.sleep(3)
-    yield
-    time.sleep(3)
-    results = {client.where: client.stop() for client in clients}
+    return clients
+
+
+@contextmanager
+def load(lab, during):
+    """New connections by the hundred a second and lasting ones, none of which may be lost."""
+    clients = start_load(lab)
+    try:
+        time.sleep(3)
+        yield
+        time.sleep(3)
+        results = {client.where: client.stop() for client in clients}
+    finally:
+        for client in clients:
+            client.kill()
     lost = {}
     for where, result in results.items():
-        progress(f"chart: {during}, from {where}: {result['begun']['new']} new connections in {result['seconds']:.1f} s "
-                 f"({result['rate']:.0f}/s), {result['alive']} of {result['begun']['open']} open ones alive after "
+        progress(f"chart: {during}, from {where}: {result['begun']['new']} new connections in "
+                 f"{result['seconds']:.1f} s ({result['rate']:.0f}/s), {result['alive']} of {result['begun']['open']} open ones alive after "
                  f"{result['questions']} questions, lost: {traffic.lost(result) or 'none'}")
         if traffic.lost(result) or result["alive"] != result["begun"]["open"]:
             lost[where] = traffic.lost(result)

@@ -19,7 +19,7 @@ def pod_addresses(lab, app):
 
 
 def without_agent(lab, node, agent):
-    """DELs wait for the agent and are done when it is back; what it gives out meanwhile is given to nobody else."""
+    """DELs wait for the agent and are done when it is back. What it gives out meanwhile is given to nobody else."""
     lab.deployment("away", PODS, node=NODE)
     lab.rolled_out("away")
     agent.stop()
@@ -38,7 +38,8 @@ def without_agent(lab, node, agent):
 
 def expected(lab):
     """Addresses that the pods on the node have, as the API server says."""
-    items = json.loads(lab.cluster.kubectl("get", "pods", "-A", "-o", "json", f"--field-selector=spec.nodeName={NODE}"))
+    on_node = f"--field-selector=spec.nodeName={NODE}"
+    items = json.loads(lab.cluster.kubectl("get", "pods", "-A", "-o", "json", on_node))
     pods = [pod for pod in items["items"] if not pod["spec"].get("hostNetwork") and pod["status"].get("podIPs")]
     return sum(len(pod["status"]["podIPs"]) for pod in pods)
 

@@ -10,8 +10,8 @@ from . import check
 NEEDS_CHART = True
 PLUGIN = components.ROOT / "src/cli/kubectl-weir"
 NODE = "n1"
-# A pod on each node and each node itself try: a server on each node, the Service, the NodePort of each node; pods its name.
-FILES = ("status", "config", "drops", "pod-list", "service-list", "backend-list", "ipam-list", "flows", "version", "log")
+FILES = ("status", "config", "drops", "pod-list", "service-list", "backend-list", "ipam-list", "flows", "version",
+         "log")
 
 
 def plugin(lab, *arguments, **options):
@@ -24,6 +24,7 @@ def plugin(lab, *arguments, **options):
 def run(lab):
     nodes, families = len(lab.cluster.nodes), len(lab.cluster.plan.families)
     lines = plugin(lab, "connectivity", "test", timeout=300).splitlines()[1:]
+    # Each node and a pod on it try a server on each node, the Service, each node's NodePort; pods its name too.
     wanted = 2 * nodes * families * (nodes + 1 + nodes) + nodes
     good = [line for line in lines if line.endswith(" ok")]
     check(len(lines) == len(good) == wanted, f"{len(good)} of {len(lines)} paths are good, of {wanted} that there are")

@@ -108,6 +108,17 @@ class ChartTest(unittest.TestCase):
         unexplained = {value.path for value in values if not value.meaning}
         self.assertEqual(unexplained, set())
 
+    def test_memory_follows_the_capacities_unless_it_is_given(self):
+        def memory(*values):
+            return {int(found) for found in re.findall(r"memory: (\d+)Mi", self.render(list(values)).stdout)}
+        request, limit = sorted(memory())
+        larger = sorted(memory("--set", "capacity.connections=1048576"))
+        self.assertEqual(larger[0], request)
+        self.assertEqual(larger[1], limit + 3 * 262144 * 900 // (1 << 20))
+        self.assertGreater(sorted(memory("--set", "capacity.slots=4194304"))[0], request)
+        self.assertEqual(memory("--set", "resources.limits.memory=777Mi", "--set", "resources.requests.memory=5Mi"),
+                         {5, 777})
+
     def test_alerts_are_of_metrics_and_reasons_that_there_are(self):
         alerts = (CHART / "files/alerts.yaml").read_text()
         documented = (components.ROOT / "docs/metrics.md").read_text()

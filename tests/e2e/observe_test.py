@@ -37,7 +37,8 @@ class SnapshotTest(unittest.TestCase):
     def test_what_moves_by_itself_is_no_difference(self):
         one = snapshot.lines("3: eth0@if5: <UP> qlen 1000\nfe80::/64 expires 30sec\n")
         two = snapshot.lines("9: eth0@if7: <UP> qlen 1000\nfe80::/64 expires 29sec\n")
-        self.assertEqual(snapshot.differences({"x": one}, {"x": snapshot.lines("3: eth0@if5: <UP> qlen 1000\nfe80::/64")}), [])
+        same = snapshot.lines("4: eth0@if5: <UP> qlen 500\nfe80::/64")
+        self.assertEqual(snapshot.differences({"x": one}, {"x": same}), [])
         self.assertNotEqual(one, two)  # another peer is one
 
     def test_what_came_and_went_is_named(self):
@@ -66,8 +67,8 @@ class Handler(BaseHTTPRequestHandler):
 
 class LoadTest(unittest.TestCase):
     def run_load(self, port, seconds, during=lambda: None):
-        client = subprocess.Popen([sys.executable, "-I", str(traffic.SCRIPT), "--rate=50", "--open=5",
-                                   f"http://127.0.0.1:{port}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-I", str(traffic.SCRIPT), "--rate=50", "--open=5", f"http://127.0.0.1:{port}"]
+        client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.assertEqual(client.stdout.readline(), "open\n")
         time.sleep(seconds / 2)
         during()

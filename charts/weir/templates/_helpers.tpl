@@ -66,6 +66,32 @@ affinity:
 {{- end }}
 {{- end -}}
 
+{{/*
+What an agent needs, in MiB. Tables are its own memory, in bytes an entry: those made whole at the start (new connections of
+both families, slots, backends, Services) count towards what is requested; connections of both families and names of
+Services take theirs as they come.
+*/}}
+{{- define "weir.requestMiB" -}}
+{{- $c := .Values.capacity -}}
+{{- $tables := add (mul $c.newConnections 400) (mul $c.slots 32) (mul $c.backends 40) (mul $c.services 128) -}}
+{{- add 128 (div $tables 1048576) -}}
+{{- end -}}
+{{- define "weir.limitMiB" -}}
+{{- $c := .Values.capacity -}}
+{{- $tables := add (mul $c.connections 900) (mul $c.services 256) (mul $c.pods 2048) -}}
+{{- add 192 (include "weir.requestMiB" . | int) (div $tables 1048576) -}}
+{{- end -}}
+
+{{/* Requests and limits of a container: memory by the capacities, unless given. */}}
+{{- define "weir.resources" -}}
+{{- $requests := dict "memory" (printf "%sMi" (include "weir.requestMiB" .)) -}}
+{{- $limits := dict "memory" (printf "%sMi" (include "weir.limitMiB" .)) -}}
+requests:
+  {{- toYaml (merge (deepCopy .Values.resources.requests) $requests) | nindent 2 }}
+limits:
+  {{- toYaml (merge (deepCopy .Values.resources.limits) $limits) | nindent 2 }}
+{{- end -}}
+
 {{/* A part of uninstalling, at its turn: the argument is its weight. */}}
 {{- define "weir.hook" -}}
 helm.sh/hook: post-delete
@@ -88,7 +114,7 @@ args:
 - {{ index . 1 }}
 terminationMessagePolicy: FallbackToLogsOnError
 resources:
-  {{- toYaml $values.resources | nindent 2 }}
+  {{- include "weir.resources" (index . 0) | nindent 2 }}
 # It sets kernel settings back, and removes what other containers made.
 securityContext:
   readOnlyRootFilesystem: true
