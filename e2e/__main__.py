@@ -4,6 +4,7 @@
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from . import cluster as clusters
 from . import conformance, scenarios, weir
@@ -18,13 +19,15 @@ def cluster_parser(commands):
     up = verbs.add_parser("up", help="bring a cluster up")
     up.add_argument("--nodes", type=int, default=3, help="worker nodes (default %(default)s)")
     up.add_argument("--ip", choices=plans.FAMILIES, default="dual", help="address families (default %(default)s)")
-    up.add_argument("--network", choices=plans.NETWORKS, default="none",
+    up.add_argument("--network", choices=plans.NETWORKS, default="weir",
                     help="what connects the pods: nothing yet, the CNI project's plugins with kube-proxy, or Weir "
                          "(default %(default)s)")
     up.add_argument("--proxy-mode", choices=("nftables", "iptables"), default="nftables", help="of the reference")
-    up.add_argument("--agent", choices=("binaries",), help="Weir as the network: binaries runs a build tree's programs")
+    up.add_argument("--agent", choices=plans.AGENTS, default="chart",
+                    help="how Weir is run: an image of a build tree by the chart, or its programs as services of the "
+                         "nodes (default %(default)s)")
     up.add_argument("--binaries", default=str(weir.RELEASE), metavar="DIR",
-                    help="the build tree (default %(default)s)")
+                    help="the build tree (default %(default)s, which is built if it is not there)")
     verbs.add_parser("down", help="remove the cluster, whatever state it is in")
     verbs.add_parser("status", help="what runs; exit status 1 unless all does")
     verbs.add_parser("kubectl", help="kubectl as the cluster's administrator", add_help=False)
@@ -69,8 +72,10 @@ def parse(arguments):
 
 
 def up(options):
-    network = "weir" if options.agent else options.network
-    plan = plans.Plan(options.name, options.nodes, options.ip, network, options.proxy_mode, options.binaries)
+    if options.network == "weir" and Path(options.binaries) == weir.RELEASE:
+        weir.build()
+    plan = plans.Plan(options.name, options.nodes, options.ip, options.network, options.proxy_mode, options.binaries,
+                      options.agent)
     clusters.Cluster(plan).up()
     progress(f"cluster \"{plan.name}\" is up: ./dev cluster kubectl get nodes")
     return 0

@@ -8,7 +8,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import cgroups, components, fabric, imagestore, reference, weir
+from . import cgroups, chart, components, fabric, imagestore, reference, weir
 from .controlplane import ControlPlane
 from .node import Node
 from .pki import Authority
@@ -56,13 +56,18 @@ class Cluster:
         for name, ranges in cidrs.items():  # the link's router knows where pods are, as a cloud's does
             fabric.route_pods(self.plan, name, ranges, [CONTROL_PLANE])
         if self.plan.network == "weir":
-            self.kubectl("apply", "-f", "-", input=weir.permissions())
-            for node in self.nodes.values():
-                weir.install(self.plan, node, self.pki)
+            self.install_weir()
         else:
             for name, ranges in cidrs.items():
                 reference.install(self.plan, self.nodes[name], ranges, self.pki)
         self.wait_ready()
+
+    def install_weir(self):
+        if self.plan.by_chart:
+            return chart.install(self)
+        self.kubectl("apply", "-f", "-", input=weir.permissions())
+        for node in self.nodes.values():
+            weir.install(self.plan, node, self.pki)
 
     def wait_ready(self):
         """Until every node is Ready and DNS answers."""
@@ -86,6 +91,10 @@ class Cluster:
     def kubectl(self, *arguments, **options):
         """kubectl's output."""
         return run(self.kubectl_command(*arguments), env=self.environment(), **options)
+
+    def run_outside(self, argv, **options):
+        """The output of a command of the host that reaches the cluster's link."""
+        return run([*self.control_plane.outside(), *argv], **options)
 
     def environment(self):
         """What programs need that talk to the cluster; kubectl's cache goes with the cluster."""
@@ -133,6 +142,7 @@ class Cluster:
 
 def coredns(plan):
     text = (MANIFESTS / "coredns.yaml").read_text()
+    text = text.replace("RESOLVERS", " ".join(map(str, plan.addresses(CONTROL_PLANE))))
     return text.replace("clusterIP: ADDRESS", f"clusterIP: \"{plan.service_address(10)}\"")
 
 

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The control plane: a machine with etcd, the API server, the controllers and the scheduler."""
+"""The control plane: a machine with etcd, the API server, the controllers and the scheduler.
 
-from . import fabric
+It also is the world outside of the cluster, and so has the resolver that the cluster's DNS forwards to.
+"""
+
+from . import components, fabric
 from .machine import Machine
 from .plan import CONTROL_PLANE, NODE_MASK
 from .shell import Failure, succeeds, wait_until
@@ -53,6 +56,20 @@ def scheduler_command(pki, bin_dir):
             f"--authorization-kubeconfig={conf}", "--leader-elect=false"]
 
 
+def resolver_configuration(plan):
+    """The names of the world as far as this cluster knows it: what tests ask of public resolvers."""
+    where = " ".join(map(str, plan.addresses(CONTROL_PLANE)))
+    return f"""\
+. {{
+    bind {where}
+    hosts {{
+        8.8.8.8 dns.google
+        2001:4860:4860::8888 dns.google
+    }}
+}}
+"""
+
+
 class ControlPlane(Machine):
     """Its network namespace holds the bridge, so it comes before the nodes and goes after them."""
 
@@ -63,7 +80,11 @@ class ControlPlane(Machine):
     def up(self, pki):
         """Boots and waits until the API server is ready; controllers and scheduler start on their own time."""
         fabric.make_hub(self.plan)
-        self.create([(pki.directory, pki.directory, True), (self.bin_dir, self.bin_dir, True)])
+        resolver = components.build("coredns")
+        self.create([(pki.directory, pki.directory, True), (self.bin_dir, self.bin_dir, True),
+                     (resolver, resolver, True)])
+        (self.root / "etc/resolver.conf").write_text(resolver_configuration(self.plan))
+        self.define("resolver", [resolver, "-conf", "/etc/resolver.conf"])
         self.define("etcd", etcd_command())
         self.define("kube-apiserver", apiserver_command(self.plan, pki.directory, self.bin_dir))
         self.define("kube-controller-manager", controllers_command(self.plan, pki.directory, self.bin_dir))

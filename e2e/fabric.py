@@ -50,7 +50,8 @@ def plug_in(plan, machine):
     """A node's namespace with its eth0 on the link."""
     name = make_namespace(plan, machine)
     hub = netns(plan.name, CONTROL_PLANE)
-    run(["ip", "-n", hub, "link", "add", machine, "type", "veth", "peer", "name", "eth0", "netns", name])
+    run(["ip", "-n", hub, "link", "add", machine, "type", "veth", "peer", "name", "eth0", "address",
+         plan.link_address(machine), "netns", name])
     batch(hub, [f"link set {machine} master {BRIDGE} up"])
     routes = [f"route add default via {address}" for address in plan.addresses(CONTROL_PLANE)]
     batch(name, ["link set lo up", *address_lines(plan, machine, "eth0"), "link set eth0 up", *routes])

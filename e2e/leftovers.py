@@ -8,6 +8,10 @@ from . import cgroups, weir
 from .shell import Failure, wait_until
 
 
+# Of Weir's, those that a pod has entries in.
+TABLES = ("weir_pods", "weir_devices", "weir_netns")
+
+
 def links(node):
     return {link["ifname"] for link in json.loads(node.run(["ip", "-json", "link"]))}
 
@@ -41,13 +45,21 @@ def weir_addresses(node):
     return {item["address"] for item in listed["addresses"]}
 
 
+def weir_tables(node):
+    """Entries of the kernel tables that hold something of each pod: table to count."""
+    status = json.loads(node.run([f"{weir.INSIDE}/cli/weir", "status", "--output=json"], check=False) or "{}")
+    entries = {table["name"]: table["entries"] for table in status.get("datapath", {}).get("maps", [])}
+    return {f"entries of {name}": entries.get(name, 0) for name in TABLES}
+
+
 def addresses(node):
     return {"reference": host_local_addresses, "weir": weir_addresses}[node.plan.network](node)
 
 
 def count(node):
     """Every kind of thing with how many there are."""
-    return {"links": len(links(node)), "namespaces": len(namespaces(node)), "runtime shims": shims(node),
+    tables = weir_tables(node) if node.plan.network == "weir" else {}
+    return {**tables, "links": len(links(node)), "namespaces": len(namespaces(node)), "runtime shims": shims(node),
             "addresses": len(addresses(node)),
             "routes": len(node.run(["ip", "route"]).splitlines()) + len(node.run(["ip", "-6", "route"]).splitlines())}
 

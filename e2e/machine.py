@@ -46,6 +46,8 @@ class Machine:
             copy_tree(Path("/etc") / name, etc / name)
         for directory in ("var/log", "var/lib", "var/tmp", "opt"):
             (self.root / directory).mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(self.root / "var/run"):
+            (self.root / "var/run").symlink_to("../run")  # as everywhere: runtimes name namespaces by it
         (etc / "hosts").write_text(f"127.0.0.1 localhost {self.name}\n::1 localhost\n")
         (etc / "hostname").write_text(f"{self.name}\n")
         (etc / "machine-id").write_text(uuid.uuid4().hex + "\n")

@@ -17,6 +17,7 @@ SERVICES = {4: ip_network("10.96.0.0/16"), 6: ip_network("fd00:10:96::/112")}
 NODE_MASK = {4: 24, 6: 64}
 FAMILIES = {"v4": (4,), "v6": (6,), "dual": (4, 6)}
 NETWORKS = ("none", "reference", "weir")
+AGENTS = ("binaries", "chart")
 CONTROL_PLANE = "cp"
 FIRST_NODE_HOST = 11
 
@@ -31,19 +32,25 @@ class Plan:
     network: str = "none"
     proxy_mode: str = "nftables"
     binaries: str = ""  # build tree whose programs nodes run, for network weir
+    agent: str = "binaries"  # how they run them: as services of the node, or in pods of the chart
 
     def __post_init__(self):
         if not re.fullmatch(r"[a-z][a-z0-9]{0,11}", self.name):
             raise Failure(f"cluster name \"{self.name}\": one letter, then at most 11 letters or digits")
         if not 1 <= self.nodes <= 20:
             raise Failure(f"{self.nodes} nodes: 1 to 20")
-        if self.ip not in FAMILIES or self.network not in NETWORKS:
-            raise Failure(f"no plan for ip {self.ip}, network {self.network}")
+        if self.ip not in FAMILIES or self.network not in NETWORKS or self.agent not in AGENTS:
+            raise Failure(f"no plan for ip {self.ip}, network {self.network}, agent {self.agent}")
 
     @property
     def families(self):
         """4, 6 or both; the first is the cluster's primary family."""
         return FAMILIES[self.ip]
+
+    @property
+    def by_chart(self):
+        """Whether the chart is what runs the network."""
+        return self.network == "weir" and self.agent == "chart"
 
     @property
     def directory(self):
@@ -61,6 +68,11 @@ class Plan:
         """The machine's addresses on the link, primary family first."""
         host = 1 if machine == CONTROL_PLANE else FIRST_NODE_HOST - 1 + int(machine[1:])
         return [LINK[family][host] for family in self.families]
+
+    def link_address(self, machine):
+        """The machine's MAC address. It stays over a reboot, as hardware's does: others' neighbour entries hold."""
+        host = FIRST_NODE_HOST - 1 + int(machine[1:])
+        return f"02:57:65:69:72:{host:02x}"
 
     def with_prefix(self, machine):
         return [f"{a}/{LINK[a.version].prefixlen}" for a in self.addresses(machine)]

@@ -4,11 +4,20 @@
 from pathlib import Path
 
 from . import components
-from .shell import Failure
+from .shell import Failure, progress, run
 
 INSIDE = "/opt/weir"
 PROGRAMS = ("agent/weir-agent", "cni/weir-cni", "cli/weir")
 RELEASE = components.ROOT / "build/release"
+
+
+def build():
+    """The release build, unless it is there: what is there may be what somebody wants to try."""
+    if all((RELEASE / "src" / program).is_file() for program in PROGRAMS):
+        return
+    progress("building Weir")
+    run([components.ROOT / "dev", "build", "release", "weir-agent", "weir-agent-next", "weir", "weir-cni"],
+        timeout=3600)
 
 
 def permissions():

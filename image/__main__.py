@@ -12,6 +12,7 @@ from e2e.shell import Failure, progress, run
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = ("agent/weir-agent", "cni/weir-cni", "cli/weir")
+REPOSITORY = "ghcr.io/weir/weir"
 LIMIT = 60 << 20  # bytes of the compressed archive
 
 
@@ -36,24 +37,25 @@ def add_package(tree, package):
     tree.file(f"usr/share/doc/{package}/copyright", f"/usr/share/doc/{package}/copyright", 0o644)
 
 
-def add_program(tree, source, scratch):
+def add_program(tree, source, name, scratch):
     """A program without its debugging information, with the libraries that it names; their paths."""
-    stripped = scratch / source.name
+    stripped = scratch / name
     subprocess.run(["strip", "--strip-unneeded", "-o", stripped, source], check=True)
-    tree.program(f"usr/bin/{source.name}", stripped)
+    tree.program(f"usr/bin/{name}", stripped)
     return [Path(library).resolve() for library in oci.libraries(stripped)]
 
 
-def make_tree(build, scratch):
-    """The image's files."""
+def make_tree(build, scratch, agent="weir-agent"):
+    """The image's files. agent: the program that becomes the image's agent."""
     tree = oci.Tree()
     tree.merged_usr()
     libraries = set()
     for program in PROGRAMS:
-        source = build / "src" / program
+        name = Path(program).name
+        source = (build / "src" / program).with_name(agent if name == "weir-agent" else name)
         if not source.is_file():
             raise Failure(f"there is no {source}: ./dev build release makes it")
-        libraries.update(add_program(tree, source, scratch))
+        libraries.update(add_program(tree, source, name, scratch))
     for package in sorted({package_of(library) for library in libraries}):
         add_package(tree, package)
     tree.text("etc/passwd", "root:x:0:0:root:/:/usr/sbin/nologin\n")
@@ -64,30 +66,35 @@ def make_tree(build, scratch):
         tree.file(f"usr/share/doc/weir/{text.name}", text, 0o644)
     # Places of mounts: the root file system is read-only.
     for directory in ("etc/cni/net.d", "opt/cni/bin", "run/weir", "run/netns", "sys/fs/bpf", "sys/fs/cgroup", "etc/weir",
-                      "tmp", "proc"):
+                      "host/proc/sys/net", "tmp", "proc"):
         tree.directory(directory)
     tree.link("var/run", "/run")  # runtimes name network namespaces by that path
     return tree
+
+
+def write(tree, output, tag, compress=True):
+    """The archive, under the name `tag`."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    oci.write(output, tree, [tag], {
+        "Entrypoint": ["/usr/bin/weir-agent"], "WorkingDir": "/",
+        "Labels": {"org.opencontainers.image.title": "weir", "org.opencontainers.image.version": version(),
+                   "org.opencontainers.image.licenses": "Apache-2.0 AND (GPL-2.0-only OR BSD-2-Clause)"}},
+        compress=compress)
 
 
 def main():
     parser = argparse.ArgumentParser(prog="./dev image", description=__doc__.split(": ", 1)[1])
     parser.add_argument("--build", type=Path, default=ROOT / "build/release", help="tree (default %(default)s)")
     parser.add_argument("--output", type=Path, default=ROOT / "build/weir.tar", help="archive (default %(default)s)")
-    parser.add_argument("--tag", default=f"ghcr.io/weir/weir:{version()}", help="name (default %(default)s)")
+    parser.add_argument("--tag", default=f"{REPOSITORY}:{version()}", help="name (default %(default)s)")
     parser.add_argument("--root", type=Path, help="lay the image's files out in this directory instead")
     options = parser.parse_args()
-    options.output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         tree = make_tree(options.build.resolve(), Path(scratch))
         if options.root:
             tree.lay_out(options.root)
             return
-        oci.write(options.output, tree, [options.tag], {
-            "Entrypoint": ["/usr/bin/weir-agent"], "WorkingDir": "/",
-            "Labels": {"org.opencontainers.image.title": "weir", "org.opencontainers.image.version": version(),
-                       "org.opencontainers.image.licenses": "Apache-2.0 AND (GPL-2.0-only OR BSD-2-Clause)"}},
-            compress=True)
+        write(tree, options.output, options.tag)
     size = options.output.stat().st_size
     progress(f"{options.output}: {options.tag}, {size / (1 << 20):.1f} MiB")
     if size > LIMIT:

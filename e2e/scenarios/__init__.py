@@ -2,7 +2,8 @@
 """The project's own scenarios: what a node and a cluster go through, and what must hold meanwhile and after.
 
 A scenario is a module here: the first line of its docstring says what it shows, run(lab) does it and raises Failure
-where something does not hold. Each gets a namespace of its own, deleted afterwards, and begins with a good cluster.
+where something does not hold. NEEDS_CHART = True: only where the chart runs the agents. Each gets a namespace of its
+own, deleted afterwards, and begins with a good cluster.
 """
 
 import importlib
@@ -139,6 +140,10 @@ def title(name):
     return (importlib.import_module(f"{__name__}.{name}").__doc__ or "").strip().splitlines()[0]
 
 
+def needs_chart(name):
+    return getattr(importlib.import_module(f"{__name__}.{name}"), "NEEDS_CHART", False)
+
+
 def run_one(cluster, name):
     """Runs a scenario; None if all held, else why not."""
     module = importlib.import_module(f"{__name__}.{name}")
@@ -166,6 +171,9 @@ def run(cluster, wanted):
         raise Failure(f"no scenario {', '.join(sorted(unknown))}; there are {', '.join(names())}")
     failed = 0
     for name in wanted or names():
+        if needs_chart(name) and not cluster.plan.by_chart:
+            print(f"skipped  {name}  it needs a cluster of ./dev cluster up --agent chart", flush=True)
+            continue
         progress(f"scenario {name}: {title(name)}")
         started = time.monotonic()
         reason = run_one(cluster, name)

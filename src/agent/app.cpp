@@ -26,6 +26,7 @@
 #include "datapath/datapath.h"
 #include "datapath/embedded.h"
 #include "datapath/host_checks.h"
+#include "datapath/netlink/sysctl.h"
 #include "datapath/reader.h"
 #include "flow/hub.h"
 #include "flow/ring_reader.h"
@@ -424,6 +425,7 @@ class Agent {
 }  // namespace
 
 Result<void> run_agent(Start start) {
+    netlink::set_sysctl_root(start.config.proc_sys);
     // Before there are threads, which would keep what they were started with.
     const auto privileges =
         WEIR_TRY(drop_privileges(wanted_capabilities(!start.config.socket_group.empty())));

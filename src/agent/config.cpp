@@ -164,6 +164,10 @@ constexpr Option kOptions[] = {
      set_text<&Config::bpffs>},
     {{"cgroup-root", "DIR", "", "the host's cgroup2 root; default: found by looking"},
      set_text<&Config::cgroup_root>},
+    {{"proc-sys", "DIR", "/proc/sys",
+      "where kernel settings are changed; in a container whose own is read-only, a mount of the "
+      "host's"},
+     set_text<&Config::proc_sys>},
     {{"socket-group", "GROUP", "", "group that may use the local API besides root"},
      set_text<&Config::socket_group>},
     {{"metrics-address", "ADDR:PORT", "127.0.0.1:9470",

@@ -37,9 +37,10 @@ struct Config {
     std::filesystem::path run_dir;
     std::filesystem::path bpffs;        ///< empty: found by looking
     std::filesystem::path cgroup_root;  ///< empty: found by looking
-    std::string socket_group;           ///< empty: root only
-    std::string metrics_address;        ///< empty: no TCP listener
-    std::vector<std::string> devices;   ///< empty: found by looking
+    std::filesystem::path proc_sys;
+    std::string socket_group;          ///< empty: root only
+    std::string metrics_address;       ///< empty: no TCP listener
+    std::vector<std::string> devices;  ///< empty: found by looking
     std::vector<IpPrefix> pod_cidrs;
     std::vector<IpPrefix> cluster_cidrs;
     std::vector<IpPrefix> service_cidrs;

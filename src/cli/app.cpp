@@ -250,6 +250,8 @@ void add_preflight(Invocation& invocation, CLI::App& app) {
     preflight->add_option("--bpffs", invocation.bpffs, "where kernel tables would be pinned")
         ->envname("WEIR_BPFFS")
         ->capture_default_str();
+    preflight->add_flag("--mount-bpffs", invocation.mount_bpffs,
+                        "mount a BPF file system there first, if there is none");
     preflight->add_option("--cgroup-root", invocation.run.cgroup_root,
                           "cgroup2 directory, if not the host's root");
     preflight
@@ -259,14 +261,7 @@ void add_preflight(Invocation& invocation, CLI::App& app) {
     add_output(invocation, *preflight);
 }
 
-void add_others(Invocation& invocation, CLI::App& app) {
-    CLI::App* drops =
-        leaf(invocation, app, "drops", "packets dropped, by reason and direction", drops_command);
-    add_output(invocation, *drops);
-    add_tables(invocation, *drops);
-    CLI::App* config = leaf(invocation, app, "config", "settings in force and where they come from",
-                            config_command);
-    add_output(invocation, *config);
+void add_cleanup(Invocation& invocation, CLI::App& app) {
     CLI::App* cleanup = leaf(invocation, app, "cleanup", "remove everything of Weir from this host",
                              cleanup_command);
     cleanup->add_option("--bpffs", invocation.bpffs, "where the kernel tables are pinned")
@@ -279,7 +274,37 @@ void add_others(Invocation& invocation, CLI::App& app) {
         ->add_option("--cni-conf-dir", invocation.cni_conf_dir,
                      "where the agent put its network configuration, besides RUN-DIR/cni")
         ->capture_default_str();
+    cleanup->add_option("--cni-bin-dir", invocation.cni_bin_dir, "where the agent put its plugin")
+        ->capture_default_str();
     cleanup->add_flag("-y,--yes", invocation.yes, "also while an agent runs");
+    cleanup->add_flag("--only-empty", invocation.only_empty,
+                      "leave a host as it is on which pods of Weir live");
+    cleanup->add_option("--await-agent", invocation.await_agent,
+                        "how long to wait for an agent to end (default: not at all)");
+    cleanup->add_flag("--stay", invocation.stay, "when it is done, wait for SIGTERM");
+}
+
+void add_await_cleanup(Invocation& invocation, CLI::App& app) {
+    CLI::App* await = leaf(invocation, app, "await-cleanup",
+                           "in a pod: wait until a DaemonSet of cleanups is ready on every node",
+                           await_cleanup_command);
+    await->add_option("NAME", invocation.name, "NAMESPACE/NAME of the DaemonSet")->required();
+    await->add_option("--wait-duration", invocation.wait_duration, "how long")
+        ->capture_default_str();
+    await
+        ->add_option("--api-servers", invocation.api_servers,
+                     "URLs of API servers, tried in turn, instead of the one that pods are told")
+        ->delimiter(',');
+}
+
+void add_others(Invocation& invocation, CLI::App& app) {
+    CLI::App* drops =
+        leaf(invocation, app, "drops", "packets dropped, by reason and direction", drops_command);
+    add_output(invocation, *drops);
+    add_tables(invocation, *drops);
+    CLI::App* config = leaf(invocation, app, "config", "settings in force and where they come from",
+                            config_command);
+    add_output(invocation, *config);
     leaf(invocation, app, "version", "versions of this command and of the agent", version_command);
     CLI::App* completion = leaf(invocation, app, "completion",
                                 "a script that teaches a shell this command", completion_command);
@@ -301,6 +326,8 @@ std::unique_ptr<CLI::App> make_app(Invocation& invocation) {
     add_run(invocation, *app);
     add_preflight(invocation, *app);
     add_others(invocation, *app);
+    add_cleanup(invocation, *app);
+    add_await_cleanup(invocation, *app);
     // Last, because commands inherit it.
     app->footer(kFooter);
     return app;

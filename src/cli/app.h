@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cli/client.h"
 #include "cli/output.h"
@@ -33,6 +34,12 @@ struct Invocation {
     bool wait = false;
     std::string wait_duration = "1m";
     bool yes = false;
+    bool only_empty = false;
+    bool stay = false;
+    std::string await_agent;  ///< a duration; empty: not at all
+    std::filesystem::path cni_bin_dir = "/opt/cni/bin";
+    std::vector<std::string> api_servers;
+    bool mount_bpffs = false;
     RunOptions run;
     std::string shell;
     /// The command to execute, chosen by parsing; the result is the exit code.
@@ -66,6 +73,7 @@ int config_command(const Invocation& invocation);
 int run_command(const Invocation& invocation);
 int preflight_command(const Invocation& invocation);
 int cleanup_command(const Invocation& invocation);
+int await_cleanup_command(const Invocation& invocation);
 int version_command(const Invocation& invocation);
 int completion_command(const Invocation& invocation);
 

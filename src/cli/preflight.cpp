@@ -34,6 +34,16 @@ Check mount_check(std::string name, const Result<T>& result, std::string good) {
     return {std::move(name), State::kFailed, result.error().message()};
 }
 
+Check bpffs_check(const Invocation& invocation) {
+    std::string good = invocation.bpffs.string();
+    if (invocation.mount_bpffs) {
+        const auto mounted = datapath::mount_bpffs(invocation.bpffs);
+        if (!mounted) return mount_check("mount: bpffs", mounted, "");
+        if (*mounted) good += ", mounted now";
+    }
+    return mount_check("mount: bpffs", datapath::check_bpffs(invocation.bpffs), std::move(good));
+}
+
 std::vector<Check> checks(const Invocation& invocation) {
     std::vector<Check> out;
     for (const auto& feature : datapath::probe_features()) {
@@ -43,8 +53,7 @@ std::vector<Check> checks(const Invocation& invocation) {
     }
     const auto cgroup = datapath::find_cgroup_root(invocation.run.cgroup_root);
     out.push_back(mount_check("mount: cgroup2", cgroup, cgroup ? cgroup->path.string() : ""));
-    out.push_back(mount_check("mount: bpffs", datapath::check_bpffs(invocation.bpffs),
-                              invocation.bpffs.string()));
+    out.push_back(bpffs_check(invocation));
     const auto residue = datapath::find_residue("/sys/class/net", invocation.cni_conf_dir);
     for (const auto& one : residue)
         out.push_back({one.what, State::kWarning, one.remedy});

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include <linux/magic.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -181,6 +182,14 @@ Result<void> check_bpffs(const fs::path& path) {
         "the BPF file system at {} is private to this mount namespace, so that what is pinned "
         "there would be lost with the agent: {}",
         path.string(), mount_hint(path));
+}
+
+Result<bool> mount_bpffs(const fs::path& path) {
+    if (on_filesystem(path, BPF_FS_MAGIC)) return false;
+    if (::mount("bpf", path.c_str(), "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") != 0) {
+        return fail_errno(errno, "mount a BPF file system at {}", path.string());
+    }
+    return true;
 }
 
 }  // namespace weir::datapath

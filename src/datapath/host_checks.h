@@ -32,6 +32,9 @@ Result<CgroupRoot> find_cgroup_root_below(const std::filesystem::path& mount_dir
 /// one PID 1 sees, or is shared with it. Else kInvalid with the mount to add.
 Result<void> check_bpffs(const std::filesystem::path& path);
 
+/// Mounts a BPF file system on the directory `path` unless one is there. True: it was mounted now.
+Result<bool> mount_bpffs(const std::filesystem::path& path);
+
 /// What an entry of /proc/<pid>/mountinfo says. `fields` as in proc(5).
 struct Mount {
     unsigned id = 0;

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from e2e import components
 from e2e.shell import Failure
+from tests.chart import values_reference
 
 CHART = components.ROOT / "charts/weir"
 GOLDEN = Path(__file__).with_name("golden")
@@ -24,15 +25,17 @@ CASES = {
     "default": [],
     "no-kube-proxy": ["--set", "cluster.apiServers={https://10.0.0.1:6443,https://10.0.0.2:6443}",
                       "--set", "cluster.podCIDRs={10.1.0.0/16}", "--set", "cluster.serviceCIDRs={10.2.0.0/16}",
-                      "--set", "network.masquerade.exceptions={10.0.0.0/8}", "--set", "network.devices={eth0,bond*}"],
+                      "--set", "network.masquerade.exceptions={10.0.0.0/8}", "--set", "network.devices={eth0,bond*}",
+                      "--set", "host.mountBpffs=false"],
     "everything": ["--set", "image.digest=sha256:" + "0" * 64, "--set", "imagePullSecrets={registry}",
                    "--set", "metrics.address=::", "--set", "metrics.serviceMonitor.enabled=true",
-                   "--set", "metrics.serviceMonitor.labels.release=prometheus", "--set", "privileged=false",
+                   "--set", "metrics.serviceMonitor.labels.release=prometheus",
+                   "--set", "metrics.prometheusRule.enabled=true", "--set", "privileged=true",
                    "--set", "host.cgroupRoot=/sys/fs/cgroup/unified", "--set", "serviceAccount.name=network",
-                   "--set", "podLabels.team=net", "--set", "podAnnotations.note=x", "--set", "nodeSelector.weir=yes",
+                   "--set", "podLabels.team=net", "--set", "uninstall=all", "--set", "podAnnotations.note=x", "--set", "nodeSelector.weir=yes",
                    "--set-json", 'affinity={"nodeAffinity":{}}', "--set", "extraArgs={--timeout-icmp=10s}"],
     "own-account": ["--set", "serviceAccount.create=false", "--set", "serviceAccount.name=theirs",
-                    "--set", "rbac.create=false"],
+                    "--set", "rbac.create=false", "--set", "uninstall=nothing"],
 }
 
 # Values that are refused, and a part of the sentence that says why.
@@ -45,6 +48,8 @@ REFUSED = {
     "an API server without https": (["--set", "cluster.apiServers={10.0.0.1}"], "apiServers"),
     "a monitor that reaches nothing": (["--set", "metrics.serviceMonitor.enabled=true"],
                                        "needs a metrics.address that Prometheus reaches"),
+    "an uninstall that is none": (["--set", "uninstall=some"], "uninstall"),
+    "alerts without metrics": (["--set", "metrics.prometheusRule.enabled=true"], "serviceMonitor.enabled too"),
     "no account": (["--set", "serviceAccount.create=false"], "serviceAccount.name must name one"),
     "a cgroup root elsewhere": (["--set", "host.cgroupRoot=/tmp"], "at or below /sys/fs/cgroup"),
 }
@@ -90,6 +95,39 @@ class ChartTest(unittest.TestCase):
         schema = json.loads((CHART / "values.schema.json").read_text())
         keys = set(re.findall(r"^([a-zA-Z]+):", done.stdout, re.M))
         self.assertEqual(keys, set(schema["properties"]) - {"global"})
+
+    def test_every_value_is_explained_and_the_page_says_so(self):
+        text = (CHART / "values.yaml").read_text()
+        values = values_reference.parse(text)
+        self.assertLessEqual(len(values), 60)
+        self.assertGreater(len(values), 40)
+        page = components.ROOT / "docs/values.md"
+        if os.environ.get("WEIR_UPDATE_GOLDEN"):
+            page.write_text(values_reference.reference(text))
+        self.assertEqual(page.read_text(), values_reference.reference(text))
+        unexplained = {value.path for value in values if not value.meaning}
+        self.assertEqual(unexplained, set())
+
+    def test_memory_follows_the_capacities_unless_it_is_given(self):
+        def memory(*values):
+            return {int(found) for found in re.findall(r"memory: (\d+)Mi", self.render(list(values)).stdout)}
+        request, limit = sorted(memory())
+        larger = sorted(memory("--set", "capacity.connections=1048576"))
+        self.assertEqual(larger[0], request)
+        self.assertEqual(larger[1], limit + 3 * 262144 * 900 // (1 << 20))
+        self.assertGreater(sorted(memory("--set", "capacity.slots=4194304"))[0], request)
+        self.assertEqual(memory("--set", "resources.limits.memory=777Mi", "--set", "resources.requests.memory=5Mi"),
+                         {5, 777})
+
+    def test_alerts_are_of_metrics_and_reasons_that_there_are(self):
+        alerts = (CHART / "files/alerts.yaml").read_text()
+        documented = (components.ROOT / "docs/metrics.md").read_text()
+        used = set(re.findall(r"\bweir_[a-z_]+(?=[{ \[]|$)", alerts, re.M))
+        self.assertGreater(len(used), 5)
+        self.assertEqual({name for name in used if f"`{name}`" not in documented}, set())
+        reasons = (components.ROOT / "docs/drop-reasons.md").read_text()
+        for reason in "|".join(re.findall(r'reason=~"([^"]*)"', alerts)).split("|"):
+            self.assertIn(f"`{reason}`", reasons)
 
     def test_the_configuration_names_options_of_the_agent(self):
         agent = (components.ROOT / "src/agent/config.cpp").read_text()

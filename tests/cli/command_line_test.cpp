@@ -183,7 +183,8 @@ std::string complete(const std::string& words) {
 TEST(Completion, BashKnowsTheTree) {
     EXPECT_TRUE(
         complete("weir").starts_with("status pod service backend ipam conntrack flows run "
-                                     "preflight drops config cleanup version completion "
+                                     "preflight drops config version completion cleanup "
+                                     "await-cleanup "
                                      "--help"));
     EXPECT_TRUE(complete("weir pod").starts_with("list get"));
     EXPECT_NE(complete("weir flows").find("--verdict"), std::string::npos);

@@ -39,5 +39,11 @@ TEST(Preflight, ReadsAsATable) {
     EXPECT_THAT(outcome.out, HasSubstr("mount: bpffs"));
 }
 
+TEST(AwaitCleanup, OutsideOfAPodSaysSo) {
+    const auto outcome = run({WEIR_BINARY, "await-cleanup", "kube-system/weir-cleanup"});
+    EXPECT_NE(outcome.status, 0);
+    EXPECT_THAT(outcome.err, HasSubstr("KUBERNETES_SERVICE_HOST"));
+}
+
 }  // namespace
 }  // namespace weir::test

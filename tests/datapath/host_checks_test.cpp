@@ -154,6 +154,21 @@ TEST_F(HostChecksTest, TheHostsBpffsIsTakenAlsoFromAnotherMountNamespace) {
     ASSERT_EQ(::umount(dir_.c_str()), 0);
 }
 
+TEST_F(HostChecksTest, ABpffsIsMountedWhereThereIsNone) {
+    const std::string answer = in_child([&]() -> std::string {
+        ::unshare(CLONE_NEWNS);
+        ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+        const auto first = mount_bpffs(dir_);
+        const auto second = mount_bpffs(dir_);
+        if (!first || !second) return words(first) + words(second);
+        return fmt::format("{} {}", *first, *second);
+    });
+    EXPECT_EQ(answer, "true false");
+    const auto nowhere = mount_bpffs("/nonexistent/bpf");
+    ASSERT_FALSE(nowhere);
+    EXPECT_NE(nowhere.error().message().find("/nonexistent/bpf"), std::string::npos);
+}
+
 TEST(MountinfoTest, ReadsPropagation) {
     const auto mounts = parse_mountinfo(
         "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 shared:7 - ext3 /dev/root rw\n"

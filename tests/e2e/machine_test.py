@@ -5,7 +5,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from e2e import cgroups, components, controlplane, node, plan, weir
+from e2e import cgroups, chart, components, controlplane, node, plan, weir
 from e2e.shell import Failure
 
 HYBRID = """\
@@ -62,6 +62,12 @@ class CommandTest(unittest.TestCase):
         self.assertIn("--node-name=n2", words)
         self.assertIn("--cluster-cidrs=10.244.0.0/16,fd00:10:244::/56", words)
         self.assertIn("--cgroup-root=/sys/fs/cgroup/unified", words)
+
+    def test_the_chart_is_told_what_it_cannot_find_out(self):
+        values = chart.values(plan.Plan("x", ip="v6"), "/sys/fs/cgroup/unified")
+        self.assertEqual(values["cluster"], {"apiServers": ["https://[fd00:172:30::1]:6443"],
+                                             "podCIDRs": ["fd00:10:244::/56"], "serviceCIDRs": ["fd00:10:96::/112"]})
+        self.assertEqual(values["host"]["cgroupRoot"], "/sys/fs/cgroup/unified")
 
     def test_a_build_tree_without_programs_is_refused_with_what_to_do(self):
         with self.assertRaisesRegex(Failure, "./dev build release"):

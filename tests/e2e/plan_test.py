@@ -29,6 +29,8 @@ class PlanTest(unittest.TestCase):
         p = plan.Plan("x", nodes=20)
         seen = [a for machine in ("cp", *p.node_names) for a in p.addresses(machine)]
         self.assertEqual(len(seen), len(set(seen)))
+        links = [p.link_address(machine) for machine in p.node_names]
+        self.assertEqual(len(links), len(set(links)))
 
     def test_a_name_that_would_not_fit_into_others_is_refused(self):
         for name in ("", "9a", "a-b", "A", "thirteenchars", "a/../b"):
@@ -39,6 +41,15 @@ class PlanTest(unittest.TestCase):
         for wrong in ({"nodes": 0}, {"nodes": 21}, {"ip": "v5"}, {"network": "else"}):
             with self.assertRaises(Failure):
                 plan.Plan("x", **wrong)
+
+    def test_the_chart_runs_weir_only(self):
+        self.assertTrue(plan.Plan("x", network="weir", agent="chart").by_chart)
+        self.assertFalse(plan.Plan("x", network="weir", agent="binaries").by_chart)
+        self.assertFalse(plan.Plan("x", network="reference", agent="chart").by_chart)
+
+    def test_dns_forwards_to_the_resolver_outside_in_every_family(self):
+        self.assertIn("forward . 172.30.0.1 fd00:172:30::1\n", coredns(plan.Plan("x")))
+        self.assertIn("forward . fd00:172:30::1\n", coredns(plan.Plan("x", ip="v6")))
 
     def test_dns_has_its_fixed_address_in_every_family(self):
         self.assertIn('clusterIP: "10.96.0.10"', coredns(plan.Plan("x")))

@@ -9,6 +9,7 @@
 
 #include <gmock/gmock.h>
 
+#include "kube/api/fetch.h"
 #include "kube/api/kubeconfig.h"
 #include "kube/decode.h"
 #include "kube_api/control_plane.h"
@@ -383,6 +384,25 @@ TEST_F(ApiSourceTest, ADeadPeerIsFoundWithinHalfAMinute) {
     plane_->kubectl({"create", "namespace", "after"});
     EXPECT_TRUE(until([&] { return find<model::Namespace>("", "after") != nullptr; }))
         << troubles();
+}
+
+TEST_F(ApiSourceTest, OneObjectIsFetchedByItsPathFromTheServerThatIsThere) {
+    plane_->apply(kObjects);
+    auto access = kubeconfig_access(plane_->kubeconfig("admin", "system:masters"));
+    ASSERT_TRUE(access) << access.error().message();
+    ASSERT_TRUE(use_servers(*access, {ControlPlane::url(1), ControlPlane::url()}));
+    const auto found = fetch(*access, "/api/v1/namespaces/shop");
+    ASSERT_TRUE(found) << found.error().message();
+    EXPECT_THAT(*found, HasSubstr(R"("team":"a")"));
+    const auto missing = fetch(*access, "/api/v1/namespaces/nosuch");
+    ASSERT_FALSE(missing);
+    EXPECT_EQ(missing.error().code(), Errc::kNotFound);
+
+    const auto nobody = kubeconfig_access(plane_->kubeconfig("nobody"));
+    ASSERT_TRUE(nobody) << nobody.error().message();
+    const auto forbidden = fetch(*nobody, "/api/v1/namespaces/shop");
+    ASSERT_FALSE(forbidden);
+    EXPECT_EQ(forbidden.error().code(), Errc::kPermission);
 }
 
 TEST_F(ApiSourceTest, TokensRotateAndServersAreTriedInTurn) {

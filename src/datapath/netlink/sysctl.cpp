@@ -17,7 +17,6 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::string_view kRoot = "/proc/sys/";
 const std::string kReservedPorts = "net/ipv4/ip_local_reserved_ports";
 const std::string kLocalRange = "net/ipv4/ip_local_port_range";
 constexpr int64_t kVersion = 1;
@@ -32,6 +31,11 @@ Result<PortRange> parse_local_range(std::string_view text) {
     return PortRange{*first, *last};
 }
 
+std::filesystem::path& sysctl_root() {
+    static std::filesystem::path root = "/proc/sys";
+    return root;
+}
+
 std::string trim(std::string text) {
     while (!text.empty() && (text.back() == '\n' || text.back() == ' '))
         text.pop_back();
@@ -40,18 +44,24 @@ std::string trim(std::string text) {
 
 }  // namespace
 
+void set_sysctl_root(const std::filesystem::path& root) {
+    sysctl_root() = root;
+}
+
 Result<std::string> read_sysctl(const std::string& name) {
-    return trim(WEIR_TRY(read_file(std::string(kRoot) + name)));
+    return trim(WEIR_TRY(read_file(sysctl_root() / name)));
 }
 
 Result<void> write_sysctl(const std::string& name, std::string_view value) {
-    const std::string path = std::string(kRoot) + name;
+    const std::filesystem::path path = sysctl_root() / name;
     const int raw = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
     if (raw < 0) {
         const int reason = errno;
         if (reason == EROFS) {
-            return fail_errno(reason, "set {} to {} (mount /proc/sys writable for Weir)", name,
-                              value);
+            return fail_errno(reason,
+                              "set {} to {} ({} is read-only: mount the host's "
+                              "/proc/sys/net elsewhere and name that place with --proc-sys)",
+                              name, value, sysctl_root().string());
         }
         return fail_errno(reason, "set {} to {}", name, value);
     }

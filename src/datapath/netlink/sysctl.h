@@ -11,6 +11,10 @@
 
 namespace weir::netlink {
 
+/// Where kernel settings are, if not at /proc/sys: a container sees its own read-only, and may have
+/// the host's mounted elsewhere. To be called before there are threads.
+void set_sysctl_root(const std::filesystem::path& root);
+
 /// A kernel setting by its path below /proc/sys, in the calling thread's network namespace.
 Result<std::string> read_sysctl(const std::string& name);
 Result<void> write_sysctl(const std::string& name, std::string_view value);

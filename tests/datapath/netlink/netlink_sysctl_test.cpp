@@ -58,6 +58,20 @@ class SysctlTest : public test::HostTest {
     std::filesystem::path file_;
 };
 
+TEST_F(SysctlTest, AContainerNamesWhereTheSettingsAre) {
+    const std::filesystem::path root = fmt::format("/tmp/weir-proc-sys-{}", ::getpid());
+    std::filesystem::create_directories(root / "net/ipv4/conf/lo");
+    std::ofstream(root / kSetting) << "7\n";
+    ASSERT_OK(write_sysctl(kSetting, "1"));
+    set_sysctl_root(root);
+    EXPECT_EQ(*read_sysctl(kSetting), "7");
+    const auto missing = write_sysctl("net/none", "1");
+    set_sysctl_root("/proc/sys");
+    EXPECT_FALSE(missing);
+    EXPECT_EQ(*read_sysctl(kSetting), "1");
+    std::filesystem::remove_all(root);
+}
+
 TEST_F(SysctlTest, PutsBackWhatWasBeforeTheFirstChange) {
     ASSERT_OK(write_sysctl(kSetting, "1"));
     {
