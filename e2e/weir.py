@@ -9,13 +9,15 @@ from .shell import Failure
 INSIDE = "/opt/weir"
 PROGRAMS = ("agent/weir-agent", "cni/weir-cni", "cli/weir")
 RELEASE = components.ROOT / "build/release"
+RULES = components.ROOT / "charts/weir/files"
 
 
 def permissions():
     """What the agents may ask of the API server: the chart's rules, for the user of their certificate."""
-    rules = (components.ROOT / "charts/weir/files/clusterrole-rules.yaml").read_text()
-    manifest = Path(__file__).with_name("manifests") / "weir-agent-rbac.yaml"
-    return manifest.read_text().replace("rules: CHART\n", f"rules:\n{rules}")
+    text = (Path(__file__).with_name("manifests") / "weir-agent-rbac.yaml").read_text()
+    for place, file in (("CLUSTER", "clusterrole-rules.yaml"), ("NAMESPACE", "role-rules.yaml")):
+        text = text.replace(f"rules: {place}\n", f"rules:\n{(RULES / file).read_text()}")
+    return text
 
 
 def binds(build):

@@ -24,6 +24,9 @@ lb::Capacities capacities(const Config& config) {
             .ranges = config.max_source_ranges};
 }
 
+/// How long the end of the agent waits for an API server.
+constexpr std::chrono::seconds kGiveUp{2};
+
 /// Seconds between two lines about what the start waits for.
 constexpr unsigned kTellEvery = 10;
 
@@ -43,7 +46,8 @@ std::string node_trouble(const kube::api::ApiSource& api, const model::Node* nod
                            state.error.empty() ? "no answer yet" : state.error);
     }
     return node == nullptr ? "the cluster has no Node of this name; set node-name to the Node's"
-                           : "this Node has no podCIDR; does the controller manager allocate them?";
+                           : "this Node has no podCIDR; let the controller manager allocate them, "
+                             "or set pool-cidrs";
 }
 
 }  // namespace
@@ -79,7 +83,12 @@ Result<std::unique_ptr<Objects>> Objects::open(const Config& config,
     std::unique_ptr<kube::api::ApiSource> api;
     if (cluster) {
         auto access = WEIR_TRY(access_of(config));
+        const std::string ns = access.ns;
         api = WEIR_TRY(kube::api::ApiSource::open(*store, std::move(access)));
+        api->begin_writes(
+            {.node = config.node_name,
+             .ns = ns,
+             .blocks = {.source = WEIR_TRY(block_source(config)), .rest = config.pool_rest}});
     }
     if (controller) controller->update();
     store->publish();  // nobody listens yet: start() takes everything
@@ -146,6 +155,16 @@ void Objects::report_ready() {
     if (api_) api_->report_node_ready(config_.node_name);
 }
 
+void Objects::help_writes() {
+    if (!api_) return;
+    api_->set_candidates(store_.count<model::Node>());
+    if (api_->wants_pods()) api_->set_pods(pod_addresses(store_));
+}
+
+void Objects::end_writes() {
+    if (api_) api_->end_writes(kGiveUp);
+}
+
 void Objects::remember_node() {
     const auto* self = store_.find<model::Node>(node_name_);
     if (!api_ || self == nullptr || self->pod_cidrs.empty()) return;
@@ -191,6 +210,9 @@ Result<void> Objects::on_readable() {
 void Objects::take(const kube::Delta& delta) {
     const bool node_changed = delta.of(kube::Kind::kNode).contains(node_name_);
     if (node_changed) remember_node();
+    if (api_ && node_ranges_.update(store_, delta.of(kube::Kind::kNode))) {
+        api_->set_nodes(node_ranges_.list());
+    }
     if (!started_) return;
     const auto begin = std::chrono::steady_clock::now();
     lb::Changes changes;
