@@ -17,6 +17,7 @@ SERVICES = {4: ip_network("10.96.0.0/16"), 6: ip_network("fd00:10:96::/112")}
 NODE_MASK = {4: 24, 6: 64}
 FAMILIES = {"v4": (4,), "v6": (6,), "dual": (4, 6)}
 NETWORKS = ("none", "reference", "weir")
+RANGES = ("controllers", "weir")
 CONTROL_PLANE = "cp"
 FIRST_NODE_HOST = 11
 
@@ -31,14 +32,17 @@ class Plan:
     network: str = "none"
     proxy_mode: str = "nftables"
     binaries: str = ""  # build tree whose programs nodes run, for network weir
+    ranges: str = "controllers"  # who gives Nodes their pod ranges
 
     def __post_init__(self):
         if not re.fullmatch(r"[a-z][a-z0-9]{0,11}", self.name):
             raise Failure(f"cluster name \"{self.name}\": one letter, then at most 11 letters or digits")
         if not 1 <= self.nodes <= 20:
             raise Failure(f"{self.nodes} nodes: 1 to 20")
-        if self.ip not in FAMILIES or self.network not in NETWORKS:
-            raise Failure(f"no plan for ip {self.ip}, network {self.network}")
+        if self.ip not in FAMILIES or self.network not in NETWORKS or self.ranges not in RANGES:
+            raise Failure(f"no plan for ip {self.ip}, network {self.network}, ranges {self.ranges}")
+        if self.ranges == "weir" and self.network == "reference":
+            raise Failure("ranges weir: the reference's plugins give Nodes none")
 
     @property
     def families(self):

@@ -9,6 +9,7 @@ from .shell import Failure
 INSIDE = "/opt/weir"
 PROGRAMS = ("agent/weir-agent", "cni/weir-cni", "cli/weir")
 RELEASE = components.ROOT / "build/release"
+POOL_REST = 20  # seconds: scenarios wait for it
 RULES = components.ROOT / "charts/weir/files"
 
 
@@ -34,9 +35,10 @@ def agent_command(plan, node, kubeconfig, cgroup_root):
 
     The cgroup root is given because this node's is the host's subtree, which the agent otherwise refuses.
     """
+    pools = [f"--pool-cidrs={plan.pod_cidrs()}", f"--pool-rest={POOL_REST}s"] if plan.ranges == "weir" else []
     return [f"{INSIDE}/agent/weir-agent", "--source=kubernetes", f"--kubeconfig={kubeconfig}", f"--node-name={node}",
             f"--cluster-cidrs={plan.pod_cidrs()}", f"--service-cidrs={plan.service_cidrs()}",
-            f"--cgroup-root={cgroup_root}", "--cni-conf-dir=/etc/cni/net.d", "--cni-bin-dir=/opt/cni/bin"]
+            f"--cgroup-root={cgroup_root}", "--cni-conf-dir=/etc/cni/net.d", "--cni-bin-dir=/opt/cni/bin", *pools]
 
 
 def cgroup_root(node):

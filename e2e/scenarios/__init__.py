@@ -2,7 +2,7 @@
 """The project's own scenarios: what a node and a cluster go through, and what must hold meanwhile and after.
 
 A scenario is a module here: the first line of its docstring says what it shows, run(lab) does it and raises Failure
-where something does not hold. Each gets a namespace of its own, deleted afterwards, and begins with a good cluster.
+where something does not hold; applies(plan), if it is there, says which clusters it is for. Each gets a namespace of its own, deleted afterwards, and begins with a good cluster.
 """
 
 import importlib
@@ -135,6 +135,12 @@ def names():
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 
+def applicable(plan):
+    """The scenarios that a cluster of this plan can go through: those that do not say otherwise."""
+    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names()}
+    return [name for name, module in modules.items() if getattr(module, "applies", lambda _: True)(plan)]
+
+
 def title(name):
     return (importlib.import_module(f"{__name__}.{name}").__doc__ or "").strip().splitlines()[0]
 
@@ -165,7 +171,7 @@ def run(cluster, wanted):
     if unknown:
         raise Failure(f"no scenario {', '.join(sorted(unknown))}; there are {', '.join(names())}")
     failed = 0
-    for name in wanted or names():
+    for name in wanted or applicable(cluster.plan):
         progress(f"scenario {name}: {title(name)}")
         started = time.monotonic()
         reason = run_one(cluster, name)
