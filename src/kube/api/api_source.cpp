@@ -49,7 +49,7 @@ struct ApiSource::State {
           source(store.add_source(kRank, access.servers.front().to_string())),
           inbox(std::move(the_inbox)) {}
 
-    void start();
+    void start(std::span<const Resource> resources);
     void take_kind(Kind kind, Inbox::PerKind& news);
     void take_listing(Kind kind, Listing listing);
     void take_change(const ObjectKey& key, Change change);
@@ -77,12 +77,12 @@ struct ApiSource::State {
     std::thread thread;
 };
 
-void ApiSource::State::start() {
+void ApiSource::State::start(std::span<const Resource> resources) {
     const auto wake = [this] {
         for (const auto& reflector : reflectors)
             reflector->wake();
     };
-    for (const Resource& resource : kResources) {
+    for (const Resource& resource : resources) {
         reflectors.push_back(
             std::make_unique<Reflector>(io, resource, reflectors.empty(),
                                         Reflector::Shared{session, inbox, board, pool, wake}));
@@ -162,12 +162,13 @@ void ApiSource::State::take_kind(Kind kind, Inbox::PerKind& news) {
 
 ApiSource::ApiSource(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-Result<std::unique_ptr<ApiSource>> ApiSource::open(Store& store, Access access) {
+Result<std::unique_ptr<ApiSource>> ApiSource::open(
+    Store& store, Access access, std::span<const Resource, kKindCount> resources) {
     if (access.servers.empty()) return fail(Errc::kInvalid, "no API server is given");
     auto inbox = WEIR_TRY(Inbox::open());
     auto state = std::make_unique<State>(store, std::move(access), std::move(inbox));
     log::info("objects come from {} ({})", state->servers, state->access.origin);
-    state->start();
+    state->start(resources);
     return std::unique_ptr<ApiSource>(new ApiSource(std::move(state)));
 }
 

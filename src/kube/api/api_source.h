@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "kube/api/event_note.h"
 #include "kube/api/leadership.h"
 #include "kube/api/node_ranges.h"
+#include "kube/api/resource.h"
 #include "kube/api/state.h"
 #include "kube/problem.h"
 #include "kube/store.h"
@@ -46,7 +48,11 @@ inline constexpr std::string_view kLeaderLease = "weir-leader";
 class ApiSource {
   public:
     /// Starts reading. Fails only if this host cannot; a server that does not answer is no failure.
-    static Result<std::unique_ptr<ApiSource>> open(Store& store, Access access);
+    /// `resources`: where each kind is; one for each, in the order of Kind. A kind of a
+    /// CustomResourceDefinition is one in JSON that is optional: that the cluster lacks it is no
+    /// error, and both its coming and its going are noticed within 40 s.
+    static Result<std::unique_ptr<ApiSource>> open(
+        Store& store, Access access, std::span<const Resource, kKindCount> resources = kResources);
     ApiSource(const ApiSource&) = delete;
     ApiSource& operator=(const ApiSource&) = delete;
     /// Ends the thread; the store keeps what it has.
