@@ -29,6 +29,8 @@ constexpr std::chrono::seconds kGiveUp{2};
 
 /// Seconds between two lines about what the start waits for.
 constexpr unsigned kTellEvery = 10;
+/// Seconds without a pod range after which the Node says so: another agent may give it one.
+constexpr unsigned kComplainAfter = 30;
 
 Result<kube::api::Access> access_of(const Config& config) {
     auto access = config.kubeconfig.empty() ? kube::api::in_cluster_access()
@@ -142,6 +144,7 @@ Result<void> Objects::wait_for_node() {
     }
     for (unsigned waited = 0; pod_ranges().empty(); ++waited) {
         if (waited % kTellEvery == 1) log::info("waiting: {}", node_trouble(*api_, node()));
+        if (waited == kComplainAfter) complain_of_no_range();
         pollfd poll{.fd = api_->fd(), .events = POLLIN, .revents = 0};
         ::poll(&poll, 1, 1000);
         api_->on_readable();
@@ -149,6 +152,19 @@ Result<void> Objects::wait_for_node() {
     }
     remember_node();
     return {};
+}
+
+void Objects::complain_of_no_range() {
+    const auto* self = store_.find<model::Node>(node_name_);
+    if (self == nullptr) return;  // the log has it
+    api_->tell({.regarding = {.api_version = "v1",
+                              .kind = "Node",
+                              .ns = {},
+                              .name = config_.node_name,
+                              .uid = self->meta.uid.str()},
+                .reason = "PodRangeMissing",
+                .action = "Starting",
+                .text = "spec.podCIDRs: " + node_trouble(*api_, self)});
 }
 
 void Objects::report_ready() {
@@ -210,7 +226,8 @@ Result<void> Objects::on_readable() {
 void Objects::take(const kube::Delta& delta) {
     const bool node_changed = delta.of(kube::Kind::kNode).contains(node_name_);
     if (node_changed) remember_node();
-    if (api_ && node_ranges_.update(store_, delta.of(kube::Kind::kNode))) {
+    const bool gives_ranges = api_ && !config_.pool_cidrs.empty();
+    if (gives_ranges && node_ranges_.update(store_, delta.of(kube::Kind::kNode))) {
         api_->set_nodes(node_ranges_.list());
     }
     if (!started_) return;

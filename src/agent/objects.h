@@ -96,6 +96,7 @@ class Objects {
             std::unique_ptr<kube::api::ApiSource> api);
     [[nodiscard]] const model::Node* node() const;
     void remember_node();
+    void complain_of_no_range();
     void take(const kube::Delta& delta);
     void update_service(const model::ObjectName& name, lb::Changes& changes);
     lb::Changes all_services();

@@ -2,7 +2,8 @@
 // Blocks of pod addresses for Nodes that have none, against a real API server.
 #include "kube/api/node_blocks.h"
 
-#include <future>
+#include <filesystem>
+#include <fstream>
 #include <set>
 #include <thread>
 
@@ -24,6 +25,8 @@ using namespace std::chrono_literals;
 using test::ControlPlane;
 using test::eventually;
 using testing::HasSubstr;
+
+constexpr uint16_t kProxyPort = 7443;
 
 /// One range of each family.
 class Pools final : public BlockSource {
@@ -59,8 +62,8 @@ class Pools final : public BlockSource {
 /// An agent that believes itself elected for as long as it is told to.
 class Keeper {
   public:
-    Keeper(const ControlPlane& plane, std::shared_ptr<BlockSource> pools)
-        : access_(kubeconfig_access(plane.kubeconfig("agent")).value()),
+    Keeper(const ControlPlane& plane, std::shared_ptr<BlockSource> pools, uint16_t port)
+        : access_(access_of(plane, port)),
           blocks_(io_, session_, "kube-system",
                   {.source = std::move(pools), .rest = 3s, .look = 1s},
                   {.leading = [this] { return leading.load(); },
@@ -94,6 +97,12 @@ class Keeper {
     std::atomic<bool> leading{true};
 
   private:
+    static Access access_of(const ControlPlane& plane, uint16_t port) {
+        auto access = kubeconfig_access(plane.kubeconfig("agent")).value();
+        EXPECT_TRUE(use_servers(access, {ControlPlane::url(port)}));
+        return access;
+    }
+
     Access access_;
     Session session_{access_};
     boost::asio::io_context io_{1};
@@ -123,10 +132,19 @@ class NodeBlocksTest : public testing::Test {
     }
 
     Keeper& start(const char* v4 = "10.244.0.0/16", unsigned length4 = 24,
-                  const char* v6 = "fd00:10:244::/56", unsigned length6 = 64) {
-        keepers_.push_back(
-            std::make_unique<Keeper>(*plane_, std::make_shared<Pools>(v4, length4, v6, length6)));
+                  const char* v6 = "fd00:10:244::/56", unsigned length6 = 64,
+                  uint16_t port = ControlPlane::kPort) {
+        keepers_.push_back(std::make_unique<Keeper>(
+            *plane_, std::make_shared<Pools>(v4, length4, v6, length6), port));
         return *keepers_.back();
+    }
+    void faults(const std::vector<std::string>& lines) const {
+        const auto file = plane_->dir() / "faults.json";
+        std::ofstream out(file.string() + ".new");
+        for (const auto& line : lines)
+            out << line << '\n';
+        out.close();
+        std::filesystem::rename(file.string() + ".new", file);
     }
     void make_nodes(int from, int to) const {
         std::string yaml;
@@ -297,6 +315,44 @@ spec: {holderIdentity: n1}
     EXPECT_EQ(ranges("n1")[0].to_string(), "10.244.7.0/24");
     EXPECT_EQ(ranges("n2")[0].to_string(), "10.244.0.0/24");
     EXPECT_EQ(claims().size(), 4U);
+}
+
+// An answer that does not come says nothing about what was done.
+TEST_F(NodeBlocksTest, WritesOfUnknownOutcomeAreCompletedAndNothingIsLost) {
+    faults({});
+    const test::Process proxy({WEIR_FAULT_PROXY, plane_->dir(), std::to_string(kProxyPort),
+                               std::to_string(ControlPlane::kPort)},
+                              test::Process::Options{{}, plane_->dir() / "proxy.log"});
+    start("10.244.0.0/16", 24, "fd00:10:244::/56", 64, kProxyPort);
+    const std::vector<std::string> bad_days = {
+        R"({"kind": "cut", "match": "/leases", "after": 0, "count": 5})",
+        R"({"kind": "cut", "match": "/api/v1/nodes/", "after": 0, "count": 2})",
+        R"({"kind": "corrupt", "match": "/leases", "after": 0, "count": 5})",
+        R"({"kind": "status", "match": "/leases", "code": 500, "body": "<html>", "count": 3})",
+        R"({"kind": "status", "match": "/api/v1/nodes/", "code": 429, "body": "{}", "count": 3})",
+        R"({"kind": "refuse"})",
+    };
+    int nodes = 0;
+    for (const auto& fault : bad_days) {
+        SCOPED_TRACE(fault);
+        faults({fault});
+        make_nodes(nodes, nodes + 2);
+        nodes += 2;
+        std::this_thread::sleep_for(1s);
+        if (fault == bad_days.back()) faults({});
+        ASSERT_TRUE(until(
+            [&] {
+                return store_.count<model::Node>() == static_cast<size_t>(nodes) && all_served();
+            },
+            60s));
+    }
+    std::set<std::string> expected;
+    store_.for_each<model::Node>([&](const model::Node& node) {
+        for (const auto& range : node.pod_cidrs)
+            expected.insert(fmt::format("{} {}", node.meta.name.name, range.to_string()));
+    });
+    EXPECT_EQ(expected.size(), static_cast<size_t>(2 * nodes));
+    EXPECT_EQ(claims(), expected) << "as many Leases as blocks that Nodes have";
 }
 
 TEST_F(NodeBlocksTest, NamesOfLeasesAreOneForEachBlock) {
