@@ -129,6 +129,22 @@ spec: {{externalIPs: [192.0.2.200], ports: [{{port: 80}}]}}
     EXPECT_THAT(plane_->kubectl({"-n", "shop", "describe", "service", "older"}),
                 testing::Not(HasSubstr("AddressTaken")));
 
+    // An endpoint that nobody can be: the API lets it pass.
+    plane_->apply(R"(
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: older-1, namespace: shop, labels: {kubernetes.io/service-name: older}}
+addressType: IPv4
+endpoints: [{addresses: [239.1.1.1]}]
+ports: [{port: 80}]
+)");
+    const auto slice = [this] {
+        return plane_->kubectl({"-n", "shop", "describe", "endpointslice", "older-1"});
+    };
+    EXPECT_TRUE(eventually([&] { return slice().find("Refused") != std::string::npos; }, 20s));
+    EXPECT_THAT(slice(), HasSubstr("endpoints[0].addresses[0]: 239.1.1.1 is a multicast address: "
+                                   "correct it; until then"));
+
     const auto holder = [this] {
         return plane_->kubectl({"-n", "kube-system", "get", "lease", "weir-leader", "-o",
                                 "jsonpath={.spec.holderIdentity}"});
