@@ -2,6 +2,9 @@
 // What agents write, against a real API server that keeps an audit log: who is elected, and Events.
 #include <cstdio>
 #include <fstream>
+#include <regex>
+#include <set>
+#include <sstream>
 #include <thread>
 
 #include <poll.h>
@@ -12,6 +15,7 @@
 #include "kube/api/api_source.h"
 #include "kube/api/kubeconfig.h"
 #include "kube_api/control_plane.h"
+#include "kube_api/pools.h"
 
 namespace weir::kube::api {
 namespace {
@@ -29,7 +33,7 @@ omitStages: [RequestReceived]
 rules:
 - level: Metadata
   users: [agent]
-  verbs: [create, patch, update, delete]
+  verbs: [create, delete, get, list, patch, update, watch]
 )";
 
 /// One agent's share in the writing, with connections and a thread of its own.
@@ -71,7 +75,8 @@ class ApiWritesTest : public testing::Test {
         plane_.reset();
     }
 
-    Agent& start(const std::string& node, const ElectionTiming& timing = {}, uint16_t port = 0) {
+    Agent& start(const std::string& node, const ElectionTiming& timing = {}, uint16_t port = 0,
+                 const BlockOptions& blocks = {}) {
         auto access = kubeconfig_access(plane_->kubeconfig("agent"));
         EXPECT_TRUE(access);
         if (port != 0) EXPECT_TRUE(use_servers(*access, {ControlPlane::url(port)}));
@@ -80,7 +85,8 @@ class ApiWritesTest : public testing::Test {
         auto source = ApiSource::open(agent->store, *std::move(access));
         EXPECT_TRUE(source);
         agent->source = *std::move(source);
-        agent->source->begin_writes({.node = node, .ns = "kube-system", .timing = timing});
+        agent->source->begin_writes(
+            {.node = node, .ns = "kube-system", .timing = timing, .blocks = blocks});
         agents_.push_back(std::move(agent));
         return *agents_.back();
     }
@@ -153,6 +159,56 @@ class ApiWritesTest : public testing::Test {
             rest.remove_prefix(end + 1);
         }
         return count;
+    }
+
+    /// "coordination.k8s.io/leases patch": what agents have asked for.
+    std::set<std::string> asked() const {
+        const auto log = read_file(plane_->dir() / "audit.log").value();
+        static const std::regex kRequest(
+            R"re("verb":"(\w+)".*"objectRef":\{"resource":"(\w+)"(.*?)\})re");
+        static const std::regex kGroup(R"re("apiGroup":"([^"]+)")re");
+        static const std::regex kPart(R"re("subresource":"(\w+)")re");
+        std::set<std::string> all;
+        std::istringstream lines(log);
+        for (std::string line; std::getline(lines, line);) {
+            std::smatch match;
+            if (!std::regex_search(line, match, kRequest)) continue;
+            const std::string rest = match[3];
+            std::smatch group;
+            std::smatch part;
+            const bool grouped = std::regex_search(rest, group, kGroup);
+            const bool parted = std::regex_search(rest, part, kPart);
+            all.insert(fmt::format("{}/{}{} {}", grouped ? group[1].str() : "", match[2].str(),
+                                   parted ? "/" + part[1].str() : "", match[1].str()));
+        }
+        return all;
+    }
+    /// The same of what a role permits.
+    std::set<std::string> permitted(const std::vector<std::string>& role) const {
+        auto command = role;
+        command.insert(
+            command.end(),
+            {"-o", R"(jsonpath={range .rules[*]}{.apiGroups}|{.resources}|{.verbs}{"\n"}{end})"});
+        const auto words = [](const std::string& list) {
+            static const std::regex kWord(R"re("([^"]*)")re");
+            std::vector<std::string> out;
+            for (std::sregex_iterator it(list.begin(), list.end(), kWord), end; it != end; ++it)
+                out.push_back((*it)[1]);
+            return out;
+        };
+        std::set<std::string> all;
+        std::istringstream lines(plane_->kubectl(command));
+        for (std::string groups, resources, verbs; std::getline(lines, groups, '|') &&
+                                                   std::getline(lines, resources, '|') &&
+                                                   std::getline(lines, verbs);) {
+            for (const auto& group : words(groups)) {
+                for (const auto& resource : words(resources)) {
+                    for (const auto& verb : words(verbs))
+                        all.insert(fmt::format("{}/{} {}", group, resource, verb));
+                }
+            }
+        }
+        return all;
     }
 
     EventNote about(const Agent& agent, const std::string& service, const std::string& text) const {
@@ -293,6 +349,59 @@ TEST_F(ApiWritesTest, WhatConcernsOneNodeIsWrittenByItsAgent) {
     const auto text = plane_->kubectl({"describe", "node", "n2"});
     EXPECT_THAT(text, HasSubstr("PodRangeRefused"));
     EXPECT_THAT(plane_->kubectl({"-n", "default", "get", "events"}), HasSubstr("node/n2"));
+}
+
+// Everything that an agent does, and all that it may: neither is more than the other.
+TEST_F(ApiWritesTest, EveryPermissionIsNeeded) {
+    plane_->kubectl({"create", "namespace", "shop"});
+    plane_->apply(
+        "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n"
+        "spec: {taints: [{key: node.weir.io/agent-not-ready, effect: NoSchedule}]}\n");
+    const BlockOptions blocks{
+        .source = std::make_shared<test::Pools>("10.244.0.0/16", 24, "fd00:10:244::/56", 64),
+        .rest = 1s,
+        .look = 1s};
+    const auto tell_nodes = [](Agent& agent) {
+        std::vector<NodeRanges> nodes;
+        agent.store.for_each<model::Node>([&](const model::Node& node) {
+            nodes.push_back({node.meta.name.name.str(), node.meta.uid.str(), node.pod_cidrs});
+        });
+        agent.source->set_nodes(nodes);
+    };
+    for (int round = 0; round < 2;
+         ++round) {  // the second goes on counting in the first one's Event
+        Agent& agent = start("n1", {}, 0, blocks);
+        ASSERT_EQ(elected(), &agent);
+        if (round == 0) make_service("web");
+        ASSERT_TRUE(agent.until([&] {
+            return agent.store.count<model::Node>() == 1 &&
+                   agent.store.count<model::Service>() == 2;
+        }));
+        agent.source->report_node_ready("n1");
+        agent.source->tell(about(agent, "web", "spec.ports[0]: of one"));
+        tell_nodes(agent);
+        EXPECT_TRUE(agent.until(
+            [&] { return agent.store.find<model::Node>({"", "n1"})->pod_cidrs.size() == 2; }));
+        EXPECT_TRUE(test::eventually([&] {
+            const auto counts = agent.source->event_counts();
+            return counts.created + counts.repeated == 1;
+        }));
+        if (round == 1) {
+            plane_->kubectl({"delete", "node", "n1"});
+            ASSERT_TRUE(agent.until([&] { return agent.store.count<model::Node>() == 0; }));
+            tell_nodes(agent);
+            EXPECT_TRUE(test::eventually([&] { return agent.source->wants_pods(); }));
+            agent.source->set_pods({});
+            EXPECT_TRUE(test::eventually([&] { return agent.source->block_state().freed == 2; }));
+        }
+        agent.source->end_writes(5s);
+        end(&agent);
+    }
+    auto expected = permitted({"get", "clusterrole", "agent"});
+    expected.merge(permitted({"-n", "kube-system", "get", "role", "agent"}));
+    EXPECT_THAT(expected, testing::Contains("coordination.k8s.io/leases delete"));
+    EXPECT_THAT(expected, testing::Contains("/nodes/status patch"));
+    EXPECT_EQ(asked(), expected);
 }
 
 TEST_F(ApiWritesTest, WhatIsNotAllowedIsSaidAndTriedAgain) {

@@ -13,10 +13,10 @@
 #include <boost/asio/post.hpp>
 #include <gmock/gmock.h>
 
-#include "ipam/blocks.h"
 #include "kube/api/api_source.h"
 #include "kube/api/kubeconfig.h"
 #include "kube_api/control_plane.h"
+#include "kube_api/pools.h"
 
 namespace weir::kube::api {
 namespace {
@@ -27,37 +27,6 @@ using test::eventually;
 using testing::HasSubstr;
 
 constexpr uint16_t kProxyPort = 7443;
-
-/// One range of each family.
-class Pools final : public BlockSource {
-  public:
-    Pools(const char* v4, unsigned length4, const char* v6, unsigned length6)
-        : v4_(make(v4, length4)), v6_(make(v6, length6)) {}
-    [[nodiscard]] std::vector<Family> families() const override {
-        return {Family::kIpv4, Family::kIpv6};
-    }
-    void clear() override {
-        v4_.clear();
-        v6_.clear();
-    }
-    void taken(const IpPrefix& prefix) override {
-        v4_.taken(prefix);
-        v6_.taken(prefix);
-    }
-    [[nodiscard]] Result<IpPrefix> pick(Family family) const override {
-        return family == Family::kIpv4 ? v4_.pick() : v6_.pick();
-    }
-    [[nodiscard]] bool holds(const IpPrefix& prefix) const override {
-        return v4_.holds(prefix) || v6_.holds(prefix);
-    }
-
-  private:
-    static ipam::BlockPool make(const char* range, unsigned length) {
-        return ipam::BlockPool::make({IpPrefix::parse(range).value()}, length).value();
-    }
-    ipam::BlockPool v4_;
-    ipam::BlockPool v6_;
-};
 
 /// An agent that believes itself elected for as long as it is told to.
 class Keeper {
@@ -135,7 +104,7 @@ class NodeBlocksTest : public testing::Test {
                   const char* v6 = "fd00:10:244::/56", unsigned length6 = 64,
                   uint16_t port = ControlPlane::kPort) {
         keepers_.push_back(std::make_unique<Keeper>(
-            *plane_, std::make_shared<Pools>(v4, length4, v6, length6), port));
+            *plane_, std::make_shared<test::Pools>(v4, length4, v6, length6), port));
         return *keepers_.back();
     }
     void faults(const std::vector<std::string>& lines) const {
