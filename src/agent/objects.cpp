@@ -149,6 +149,8 @@ Result<void> Objects::wait_for_node() {
         ::poll(&poll, 1, 1000);
         api_->on_readable();
         store_.publish();
+        // This may be the elected agent, whose own Node waits for a block that it has to free.
+        help_writes();
     }
     remember_node();
     return {};
@@ -174,7 +176,10 @@ void Objects::report_ready() {
 void Objects::help_writes() {
     if (!api_) return;
     api_->set_candidates(store_.count<model::Node>());
-    if (api_->wants_pods()) api_->set_pods(pod_addresses(store_));
+    // Before all pods are known, a block would seem free that is not.
+    if (api_->wants_pods() && api_->synced(kube::Kind::kPod)) {
+        api_->set_pods(pod_addresses(store_));
+    }
 }
 
 void Objects::end_writes() {

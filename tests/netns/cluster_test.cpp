@@ -169,6 +169,36 @@ TEST_F(ClusterTest, ANodeThatNobodyGivesPodRangesGetsABlock) {
                 testing::ContainsRegex("weir-block-10.244.32.0-24 +node-1"));
 }
 
+// The elected agent has no pod range itself, and the only block belongs to a Node that is gone.
+TEST_F(ClusterTest, AnAgentThatWaitsForABlockFreesIt) {
+    plane_->kubectl({"delete", "node", "node-1"});
+    plane_->apply(R"(
+apiVersion: v1
+kind: Node
+metadata: {name: node-1}
+---
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata:
+  name: weir-block-10.244.32.0-24
+  namespace: kube-system
+  labels: {weir.io/block: ipv4}
+  annotations: {weir.io/block: 10.244.32.0/24}
+spec: {holderIdentity: gone}
+)");
+    flags_.insert(flags_.end(), {"--pool-cidrs=10.244.32.0/24", "--pool-rest=2s"});
+    node_->launch_agent(flags_);
+    const auto described = [this] { return plane_->kubectl({"describe", "node", "node-1"}); };
+    EXPECT_TRUE(
+        eventually([&] { return described().find("PodRangeExhausted") != std::string::npos; }, 20s))
+        << node_->agent_log();
+    EXPECT_TRUE(eventually([this] { return node_->weir({"status", "--wait"}).ok(); }, 60s))
+        << node_->agent_log();
+    EXPECT_THAT(node_->weir_ok({"ipam", "list"}), HasSubstr("10.244.32.0/24"));
+    EXPECT_THAT(plane_->kubectl({"-n", "kube-system", "get", "lease"}),
+                testing::ContainsRegex("weir-block-10.244.32.0-24 +node-1"));
+}
+
 // The agent keeps no capability to read what others own.
 TEST_F(ClusterTest, AKeyOfAnotherUserIsNamed) {
     const auto key = plane_->dir() / "agent.key";

@@ -360,6 +360,7 @@ Task<> NodeBlocks::free(const Claim& claim) {
     log::info("block {} is free: its Node {} is gone, and no pod has an address of it",
               claim.block.to_string(), claim.node);
     left_since_.erase(claim.uid);
+    changed_ = true;  // a Node may wait for it
     const std::lock_guard lock(mutex_);
     ++state_.freed;
     co_return Result<void>();
