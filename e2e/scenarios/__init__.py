@@ -2,7 +2,8 @@
 """The project's own scenarios: what a node and a cluster go through, and what must hold meanwhile and after.
 
 A scenario is a module here: the first line of its docstring says what it shows, run(lab) does it and raises Failure
-where something does not hold; applies(plan), if it is there, says which clusters it is for. Each gets a namespace of its own, deleted afterwards, and begins with a good cluster.
+where something does not hold; applies(plan), if it is there, says which clusters it is for. Each gets a namespace of its
+own, deleted afterwards, and begins with a good cluster.
 """
 
 import importlib

@@ -24,7 +24,8 @@ def blocks(cluster):
 
 def claims(cluster):
     """The Node of each block that is claimed."""
-    leases = json.loads(cluster.kubectl("--namespace=kube-system", "get", "leases", "--selector=weir.io/block", "-o", "json"))
+    leases = json.loads(cluster.kubectl("--namespace=kube-system", "get", "leases", "--selector=weir.io/block", "-o",
+                                        "json"))
     return {item["metadata"]["annotations"]["weir.io/block"]: item["spec"]["holderIdentity"]
             for item in leases["items"]}
 

@@ -86,6 +86,7 @@ void Complaints::add_tables(std::vector<Note>& out) const {
         Note note = of_pod ? about_pod({problem.name.service.ns,
                                         model::Text(owner.substr(model::kHostPortOwner.size()))})
                            : about_service(problem.name.service);
+        if (note.regarding.uid.empty()) continue;  // its object comes, or is gone
         note.reason = reason_of(problem.cause);
         note.action = "Programming";
         note.text = fmt::format("{} {}/{} of {}: {}: {}", of_pod ? "hostPort" : "spec.ports: port",
@@ -103,6 +104,7 @@ void Complaints::add_warnings(std::vector<Note>& out) const {
         for (const auto& warning : warnings) {
             if (out.size() >= kMaxAtATime) return;
             Note note = about_service(service);
+            if (note.regarding.uid.empty()) continue;
             note.reason = "PartlyIgnored";
             note.action = "Compiling";
             note.text = warning + ": correct it; the rest is in force";

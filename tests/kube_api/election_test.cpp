@@ -178,6 +178,28 @@ TEST_F(ElectionTest, WhatALeaseSaysOfItsLengthIsBounded) {
     EXPECT_NEAR(held_for(3), 3, 1);
 }
 
+TEST_F(ElectionTest, OneThatLooksSeldomTakesOverAllTheSame) {
+    ASSERT_EQ(pass(1s), 0U);
+    Election seldom("seldom", {}, [] { return 0.5; });
+    seldom.set_retry(60s);
+    int looks = 0;
+    const auto look_for = [&](Clock::duration time) {
+        for (const auto end = now_ + time; now_ < end; now_ += 100ms) {
+            for (Agent* agent : agents_)
+                agent->run(now_);
+            if (seldom.next().not_before > now_) continue;
+            if (seldom.next().action != Action::kLook) return true;
+            seldom.looked(now_, server_.lease());
+            ++looks;
+        }
+        return false;
+    };
+    EXPECT_FALSE(look_for(10min));
+    EXPECT_LE(looks, 11);
+    agents_.clear();
+    EXPECT_TRUE(look_for(2min)) << "the lease did not change between two looks";
+}
+
 TEST_F(ElectionTest, AWriteThatIsSlowCountsFromWhenItWasSent) {
     Election election("slow", {}, [] { return 0.5; });
     election.looked(now_, std::nullopt);

@@ -4,9 +4,10 @@
 
     fault_proxy.py DIRECTORY PORT UPSTREAM_PORT [FAULTS]
 
-Terminates TLS on 127.0.0.1:PORT with the server's certificate in DIRECTORY, asks for the client's, and passes each request on
-over TLS of its own as that client, whose key is in DIRECTORY under its common name. Faults are lines of JSON in the file FAULTS, DIRECTORY/faults.json unless given, read anew for
-every request and every piece of an answer; each has "kind" and most have "match", a part of the request's target:
+Terminates TLS on 127.0.0.1:PORT with the server's certificate in DIRECTORY, asks for the client's, and passes each
+request on over TLS of its own as that client, whose key is in DIRECTORY under its common name. Faults are lines of JSON
+in the file FAULTS, DIRECTORY/faults.json unless given, read anew for every request and every piece of an answer; each
+has "kind" and most have "match", a part of the request's target:
 
     refuse  close every connection at once, the open ones too
     answer  answer with the bytes "raw" (base64) instead of asking the server, then close

@@ -63,7 +63,9 @@ void Election::looked(Clock::time_point now, const std::optional<LeaseRecord>& r
     }
     leading_until_ = {};
     action_ = Action::kLook;
-    not_before_ = std::min(now + jittered(looks_every_), std::max(over_at(), now));
+    not_before_ = now + jittered(looks_every_);
+    // One that looks often is there when the lease is over.
+    if (looks_every_ < timing_.lease) not_before_ = std::min(not_before_, over_at());
 }
 
 void Election::written(Clock::time_point sent, Clock::time_point now, const LeaseRecord& record) {
