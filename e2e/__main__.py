@@ -28,6 +28,9 @@ def cluster_parser(commands):
                          "nodes (default %(default)s)")
     up.add_argument("--binaries", default=str(weir.RELEASE), metavar="DIR",
                     help="the build tree (default %(default)s, which is built if it is not there)")
+    up.add_argument("--ranges", choices=plans.RANGES, default="controllers",
+                    help="who gives Nodes their pod ranges: the controller manager, or Weir's elected agent "
+                         "(default %(default)s)")
     verbs.add_parser("down", help="remove the cluster, whatever state it is in")
     verbs.add_parser("status", help="what runs; exit status 1 unless all does")
     verbs.add_parser("kubectl", help="kubectl as the cluster's administrator", add_help=False)
@@ -75,7 +78,7 @@ def up(options):
     if options.network == "weir" and Path(options.binaries) == weir.RELEASE:
         weir.build()
     plan = plans.Plan(options.name, options.nodes, options.ip, options.network, options.proxy_mode, options.binaries,
-                      options.agent)
+                      options.agent, ranges=options.ranges)
     clusters.Cluster(plan).up()
     progress(f"cluster \"{plan.name}\" is up: ./dev cluster kubectl get nodes")
     return 0

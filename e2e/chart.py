@@ -27,10 +27,12 @@ def values(plan, cgroup_root):
 
     The cgroup root is given because this node's is the host's subtree, which the agent otherwise refuses.
     """
+    assigned = {"assignPodCIDRs": True} if plan.ranges == "weir" else {}
     without = {"key": WITHOUT, "operator": "NotIn", "values": ["off"]}
     return {
         "image": {"tag": "one", "pullPolicy": "Never"},
         "cluster": {"apiServers": [plan.server()], "podCIDRs": [str(PODS[family]) for family in plan.families],
+                    **assigned,
                     "serviceCIDRs": [str(SERVICES[family]) for family in plan.families]},
         "host": {"cgroupRoot": cgroup_root},
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {

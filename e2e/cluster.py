@@ -42,7 +42,7 @@ class Cluster:
         progress(f"nodes {', '.join(self.nodes)}")
         with ThreadPoolExecutor(len(self.nodes)) as pool:
             list(pool.map(lambda node: node.up(self.pki, store), self.nodes.values()))
-        wait_until("every node has registered", lambda: len(self.pod_cidrs()) == len(self.nodes), 60, every=0.5)
+        wait_until("every node has registered", lambda: len(self.registered()) == len(self.nodes), 60, every=0.5)
         self.kubectl("apply", "-f", "-", input=coredns(self.plan))
         self.install_network()
 
@@ -52,12 +52,13 @@ class Cluster:
             progress("no network: nodes are not Ready until one is installed")
             return
         progress(f"network: {self.plan.network}")
+        if self.plan.network == "weir":
+            self.install_weir()
+        wait_until("every node has its pod ranges", lambda: len(self.pod_cidrs()) == len(self.nodes), 60, every=0.5)
         cidrs = self.pod_cidrs()
         for name, ranges in cidrs.items():  # the link's router knows where pods are, as a cloud's does
             fabric.route_pods(self.plan, name, ranges, [CONTROL_PLANE])
-        if self.plan.network == "weir":
-            self.install_weir()
-        else:
+        if self.plan.network == "reference":
             for name, ranges in cidrs.items():
                 reference.install(self.plan, self.nodes[name], ranges, self.pki)
         self.wait_ready()
@@ -75,6 +76,9 @@ class Cluster:
         self.kubectl("--namespace=kube-system", "rollout", "status", "deployment/coredns", "--timeout=180s",
                      timeout=190)
         progress("every node is Ready, DNS is there")
+
+    def registered(self):
+        return self.kubectl("get", "nodes", "-o", "name").split()
 
     def pod_cidrs(self):
         """Each registered node's Pod ranges, once it has all."""

@@ -46,7 +46,8 @@ def controllers_command(plan, pki, bin_dir):
         f"--authorization-kubeconfig={conf}", "--use-service-account-credentials", "--leader-elect=false",
         f"--service-account-private-key-file={pki}/sa.key", f"--root-ca-file={pki}/ca.crt",
         f"--cluster-signing-cert-file={pki}/ca.crt", f"--cluster-signing-key-file={pki}/ca.key",
-        f"--cluster-cidr={plan.pod_cidrs()}", "--allocate-node-cidrs",
+        f"--cluster-cidr={plan.pod_cidrs()}",
+        f"--allocate-node-cidrs={'true' if plan.ranges == 'controllers' else 'false'}",
         f"--service-cluster-ip-range={plan.service_cidrs()}", "--controllers=*,bootstrapsigner,tokencleaner", *masks]
 
 

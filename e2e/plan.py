@@ -18,6 +18,7 @@ NODE_MASK = {4: 24, 6: 64}
 FAMILIES = {"v4": (4,), "v6": (6,), "dual": (4, 6)}
 NETWORKS = ("none", "reference", "weir")
 AGENTS = ("binaries", "chart")
+RANGES = ("controllers", "weir")
 CONTROL_PLANE = "cp"
 FIRST_NODE_HOST = 11
 
@@ -33,14 +34,18 @@ class Plan:
     proxy_mode: str = "nftables"
     binaries: str = ""  # build tree whose programs nodes run, for network weir
     agent: str = "binaries"  # how they run them: as services of the node, or in pods of the chart
+    ranges: str = "controllers"  # who gives Nodes their pod ranges
 
     def __post_init__(self):
         if not re.fullmatch(r"[a-z][a-z0-9]{0,11}", self.name):
             raise Failure(f"cluster name \"{self.name}\": one letter, then at most 11 letters or digits")
         if not 1 <= self.nodes <= 20:
             raise Failure(f"{self.nodes} nodes: 1 to 20")
-        if self.ip not in FAMILIES or self.network not in NETWORKS or self.agent not in AGENTS:
-            raise Failure(f"no plan for ip {self.ip}, network {self.network}, agent {self.agent}")
+        if (self.ip not in FAMILIES or self.network not in NETWORKS or self.agent not in AGENTS
+                or self.ranges not in RANGES):
+            raise Failure(f"no plan for ip {self.ip}, network {self.network}, agent {self.agent}, ranges {self.ranges}")
+        if self.ranges == "weir" and self.network == "reference":
+            raise Failure("ranges weir: the reference's plugins give Nodes none")
 
     @property
     def families(self):

@@ -9,6 +9,8 @@ from .shell import Failure, progress, run
 INSIDE = "/opt/weir"
 PROGRAMS = ("agent/weir-agent", "cni/weir-cni", "cli/weir")
 RELEASE = components.ROOT / "build/release"
+POOL_REST = 20  # seconds: scenarios wait for it
+RULES = components.ROOT / "charts/weir/files"
 
 
 def build():
@@ -22,9 +24,10 @@ def build():
 
 def permissions():
     """What the agents may ask of the API server: the chart's rules, for the user of their certificate."""
-    rules = (components.ROOT / "charts/weir/files/clusterrole-rules.yaml").read_text()
-    manifest = Path(__file__).with_name("manifests") / "weir-agent-rbac.yaml"
-    return manifest.read_text().replace("rules: CHART\n", f"rules:\n{rules}")
+    text = (Path(__file__).with_name("manifests") / "weir-agent-rbac.yaml").read_text()
+    for place, file in (("CLUSTER", "clusterrole-rules.yaml"), ("NAMESPACE", "role-rules.yaml")):
+        text = text.replace(f"rules: {place}\n", f"rules:\n{(RULES / file).read_text()}")
+    return text
 
 
 def binds(build):
@@ -41,9 +44,10 @@ def agent_command(plan, node, kubeconfig, cgroup_root):
 
     The cgroup root is given because this node's is the host's subtree, which the agent otherwise refuses.
     """
+    pools = [f"--pool-cidrs={plan.pod_cidrs()}", f"--pool-rest={POOL_REST}s"] if plan.ranges == "weir" else []
     return [f"{INSIDE}/agent/weir-agent", "--source=kubernetes", f"--kubeconfig={kubeconfig}", f"--node-name={node}",
             f"--cluster-cidrs={plan.pod_cidrs()}", f"--service-cidrs={plan.service_cidrs()}",
-            f"--cgroup-root={cgroup_root}", "--cni-conf-dir=/etc/cni/net.d", "--cni-bin-dir=/opt/cni/bin"]
+            f"--cgroup-root={cgroup_root}", "--cni-conf-dir=/etc/cni/net.d", "--cni-bin-dir=/opt/cni/bin", *pools]
 
 
 def cgroup_root(node):

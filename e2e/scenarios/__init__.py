@@ -2,7 +2,7 @@
 """The project's own scenarios: what a node and a cluster go through, and what must hold meanwhile and after.
 
 A scenario is a module here: the first line of its docstring says what it shows, run(lab) does it and raises Failure
-where something does not hold. NEEDS_CHART = True: only where the chart runs the agents. Each gets a namespace of its
+where something does not hold; applies(plan), if it is there, says which clusters it is for. Each gets a namespace of its
 own, deleted afterwards, and begins with a good cluster.
 """
 
@@ -136,12 +136,14 @@ def names():
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 
+def applicable(plan):
+    """The scenarios that a cluster of this plan can go through: those that do not say otherwise."""
+    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names()}
+    return [name for name, module in modules.items() if getattr(module, "applies", lambda _: True)(plan)]
+
+
 def title(name):
     return (importlib.import_module(f"{__name__}.{name}").__doc__ or "").strip().splitlines()[0]
-
-
-def needs_chart(name):
-    return getattr(importlib.import_module(f"{__name__}.{name}"), "NEEDS_CHART", False)
 
 
 def run_one(cluster, name):
@@ -170,10 +172,7 @@ def run(cluster, wanted):
     if unknown:
         raise Failure(f"no scenario {', '.join(sorted(unknown))}; there are {', '.join(names())}")
     failed = 0
-    for name in wanted or names():
-        if needs_chart(name) and not cluster.plan.by_chart:
-            print(f"skipped  {name}  it needs a cluster of ./dev cluster up --agent chart", flush=True)
-            continue
+    for name in wanted or applicable(cluster.plan):
         progress(f"scenario {name}: {title(name)}")
         started = time.monotonic()
         reason = run_one(cluster, name)

@@ -9,10 +9,13 @@ from .. import agents, bpf, chart
 from ..shell import progress
 from . import AGNHOST, check, prober, probes
 
-NEEDS_CHART = True
 NODE, OTHER = "n1", "n2"
 MIB = 1 << 20
 FULL = (0, errno.E2BIG, errno.ENOSPC)
+
+
+def applies(plan):
+    return plan.by_chart
 
 
 class Memory:

@@ -8,7 +8,6 @@ from .. import chart, leftovers, metrics, snapshot, traffic
 from ..shell import Failure, progress, wait_until
 from . import AGNHOST, addresses, check, container_ids, prober, probes
 
-NEEDS_CHART = True
 NODE, OTHER = "n1", "n2"
 PODS = 30
 SERVERS = 4
@@ -17,6 +16,10 @@ PORT = 8080
 POD_RATE, POD_OPEN = 450, 900
 NODE_RATE, NODE_OPEN = 100, 200
 SERVE = ["netexec", f"--http-port={PORT}"]
+
+
+def applies(plan):
+    return plan.by_chart
 
 
 def versions(cluster):

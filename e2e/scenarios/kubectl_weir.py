@@ -7,11 +7,14 @@ from .. import components
 from ..shell import Failure, progress
 from . import check
 
-NEEDS_CHART = True
 PLUGIN = components.ROOT / "src/cli/kubectl-weir"
 NODE = "n1"
 FILES = ("status", "config", "drops", "pod-list", "service-list", "backend-list", "ipam-list", "flows", "version",
          "log")
+
+
+def applies(plan):
+    return plan.by_chart
 
 
 def plugin(lab, *arguments, **options):

@@ -151,6 +151,7 @@ std::string_view struct_name();
     TYPE(Status, "status") \
     TYPE(Source, "source") \
     TYPE(KindState, "kind-state") \
+    TYPE(Leader, "leader") \
     TYPE(Problem, "problem") \
     TYPE(Datapath, "datapath") \
     TYPE(Hook, "hook") \

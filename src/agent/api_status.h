@@ -70,6 +70,24 @@ struct KindState {
     }
 };
 
+/// Which agent writes what concerns the whole cluster.
+struct Leader {
+    std::string node;
+    bool self = false;
+    std::string since;
+    uint64_t transitions = 0;
+    std::string error;
+
+    static constexpr void fields(auto&& add) {
+        add("node", &Leader::node,
+            "the elected agent's node; empty if there is none, or no cluster");
+        add("self", &Leader::self, "it is this agent");
+        add("since", &Leader::since, "RFC 3339 time since which this agent sees it elected");
+        add("transitions", &Leader::transitions, "how often another agent was elected");
+        add("error", &Leader::error, "why nothing is known of the election now");
+    }
+};
+
 struct Source {
     std::string name;
     bool synced = false;
@@ -197,6 +215,7 @@ struct Status {
     std::string cni_bin;
     uint64_t rss_bytes = 0;
     std::vector<Source> sources;
+    Leader leader;
     Datapath datapath;
     std::vector<IpamPool> ipam;
     std::vector<CniCount> cni;
@@ -217,6 +236,7 @@ struct Status {
         add("cni_bin", &Status::cni_bin, "directory of the plugin");
         add("rss_bytes", &Status::rss_bytes, "resident memory of the agent");
         add("sources", &Status::sources, "where objects come from");
+        add("leader", &Status::leader, "the agent that writes what concerns the whole cluster");
         add("datapath", &Status::datapath, "programs and tables in the kernel");
         add("ipam", &Status::ipam, "address ranges");
         add("cni", &Status::cni, "requests of the container runtime");

@@ -8,6 +8,7 @@
 #include "agent/api_server.h"
 #include "agent/cni_counters.h"
 #include "agent/cni_install.h"
+#include "agent/complaints.h"
 #include "agent/flow_stream.h"
 #include "agent/heap_trimmer.h"
 #include "agent/host.h"
@@ -63,6 +64,7 @@ class Agent {
         take_over_when_synced();
         if (failure_) return Failure(*std::exchange(failure_, {}));
         loop_.run();
+        objects_->end_writes();
         server_->stop();
         if (failure_) return Failure(*std::exchange(failure_, {}));
         return {};
@@ -93,6 +95,7 @@ class Agent {
                                                        .build = datapath::embedded_build()}));
         report_capacities();
         objects_ = WEIR_TRY(Objects::open(config_, datapath_->lb(), object_hooks()));
+        if (auto* api = objects_->api()) complaints_.emplace(*api, *objects_, config_.node_name);
         WEIR_CHECK(objects_->wait_for_node());
         pod_ranges_ = objects_->pod_ranges();
         host_ = WEIR_TRY(Host::open(config_, pod_ranges_, objects_->node_addresses()));
@@ -245,6 +248,7 @@ class Agent {
         loop_.every(2s, [this] {
             if (objects_->started()) objects_->age(std::chrono::steady_clock::now());
             follow_pod_ranges();
+            complain();
         });
         loop_.every(kLookAround, [this] { look_around(); });
         loop_.every(1s, [this] { save_names(); });
@@ -366,6 +370,13 @@ class Agent {
         return host_->write_tables(*datapath_);
     }
 
+    void complain() {
+        if (!complaints_) return;
+        objects_->help_writes();
+        if (objects_->started())
+            complaints_->look(std::chrono::steady_clock::now(), range_trouble_);
+    }
+
     void set_host_ports() { objects_->set_host_ports(host_port_pods(wiring_->ipam().list())); }
 
     void refresh_names() {
@@ -403,6 +414,7 @@ class Agent {
     Loop loop_;
     std::unique_ptr<datapath::Datapath> datapath_;
     std::unique_ptr<Objects> objects_;
+    std::optional<Complaints> complaints_;  ///< where there is a cluster to hear them
     std::vector<IpPrefix> pod_ranges_;
     std::string range_trouble_;  ///< told already
     std::unique_ptr<Host> host_;

@@ -182,6 +182,17 @@ constexpr Option kOptions[] = {
     {{"cluster-cidrs", "LIST", "10.244.0.0/16,fd00:10:244::/56",
       "pod ranges of the whole cluster: never masqueraded"},
      set<&Config::cluster_cidrs, parse_prefixes>},
+    {{"pool-cidrs", "LIST", "",
+      "where Nodes have no podCIDRs: ranges within cluster-cidrs of which the elected agent gives "
+      "each Node a block; empty: they are left to who gives Nodes theirs"},
+     set<&Config::pool_cidrs, parse_prefixes>},
+    {{"pool-block-ipv4", "LENGTH", "24", "prefix length of a Node's block of pool-cidrs"},
+     set_count<&Config::pool_block_ipv4, 8, 30>},
+    {{"pool-block-ipv6", "LENGTH", "64", "the same for IPv6"},
+     set_count<&Config::pool_block_ipv6, 16, 126>},
+    {{"pool-rest", "TIME", "5m",
+      "how long a Node must be gone before its block is given to another one"},
+     set<&Config::pool_rest, parse_duration>},
     {{"service-cidrs", "LIST", "10.96.0.0/12,fd00:10:96::/112",
       "ranges of ClusterIPs: an address there that is no Service is never forwarded"},
      set<&Config::service_cidrs, parse_prefixes>},
@@ -388,6 +399,18 @@ Result<void> check_together(const Config& config) {
     if (config.snat_ports.last - config.snat_ports.first < 255) {
         return fail(Errc::kInvalid, "snat-ports {}-{}: at least 256 ports are needed",
                     config.snat_ports.first, config.snat_ports.last);
+    }
+    for (const auto& pool : config.pool_cidrs) {
+        const bool within = std::ranges::any_of(config.cluster_cidrs, [&](const IpPrefix& cluster) {
+            return cluster.family() == pool.family() && cluster.length() <= pool.length() &&
+                   cluster.contains(pool.address());
+        });
+        if (!within) {
+            return fail(Errc::kInvalid,
+                        "pool-cidrs {} is not within cluster-cidrs: traffic between its pods would "
+                        "be masqueraded",
+                        pool.to_string());
+        }
     }
     for (const auto& service : config.service_cidrs) {
         for (const auto& pods : config.cluster_cidrs) {

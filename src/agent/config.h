@@ -43,6 +43,11 @@ struct Config {
     std::vector<std::string> devices;  ///< empty: found by looking
     std::vector<IpPrefix> pod_cidrs;
     std::vector<IpPrefix> cluster_cidrs;
+    /// Nodes without podCIDRs are given blocks of these; empty: somebody else gives them theirs.
+    std::vector<IpPrefix> pool_cidrs;
+    uint32_t pool_block_ipv4 = 0;  ///< prefix lengths
+    uint32_t pool_block_ipv6 = 0;
+    std::chrono::seconds pool_rest{};
     std::vector<IpPrefix> service_cidrs;
     std::vector<IpPrefix> masquerade_exceptions;
     bool masquerade_ipv4 = true;

@@ -49,6 +49,8 @@ enum Id : unsigned char {
     kKubeBytes,
     kKubeFailures,
     kKubeRefused,
+    kKubeLeader,
+    kKubeNotes,
     kIdCount,
 };
 
@@ -98,6 +100,11 @@ inline constexpr Definition kDefinitions[] = {
     {"weir_kube_failures_total", Type::kCounter, "kind", "Requests and watches that ended badly."},
     {"weir_kube_refused_total", Type::kCounter, "kind",
      "Changes of objects with mistakes, which changed nothing."},
+    {"weir_kube_leader", Type::kGauge, "",
+     "1 while this agent is the elected one, which writes what concerns the whole cluster."},
+    {"weir_kube_notes_total", Type::kCounter, "result",
+     "What was to be told by Events: created; repeated, another count of one; suppressed, beyond "
+     "the limits for an object or over all; failed, not taken by the server."},
 };
 static_assert(std::size(kDefinitions) == kIdCount);
 

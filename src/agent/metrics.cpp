@@ -166,6 +166,15 @@ void add_api_kinds(Scrape& scrape, const Snapshot& snapshot) {
     add(kKubeBytes, [](const Kind& kind) { return kind.bytes; });
     add(kKubeFailures, [](const Kind& kind) { return kind.failures; });
     add(kKubeRefused, [](const Kind& kind) { return kind.refused; });
+    if (!snapshot.leading) return;
+    scrape.single(kKubeLeader, *snapshot.leading ? 1 : 0);
+    auto& events = scrape.family(kKubeNotes);
+    const std::pair<const char*, uint64_t> results[] = {{"created", snapshot.events.created},
+                                                        {"repeated", snapshot.events.repeated},
+                                                        {"suppressed", snapshot.events.suppressed},
+                                                        {"failed", snapshot.events.failed}};
+    for (const auto& [result, count] : results)
+        Scrape::add(events, static_cast<double>(count), {{"result", result}});
 }
 
 }  // namespace

@@ -7,10 +7,12 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "kube/api/event_note.h"
 #include "kube/api/state.h"
 #include "weir/event.h"
 
@@ -38,7 +40,9 @@ struct Snapshot {
     std::vector<Table> tables;
     std::vector<Pool> pools;
     std::vector<kube::api::KindState> api_kinds;  ///< empty without an API server
-    std::map<std::string, uint64_t> problems;     ///< by kind of object
+    std::optional<bool> leading;                  ///< nothing without one
+    kube::api::EventCounts events;
+    std::map<std::string, uint64_t> problems;  ///< by kind of object
     uint64_t pods = 0;
     uint64_t services = 0;
     uint64_t backends = 0;

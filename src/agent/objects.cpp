@@ -24,8 +24,13 @@ lb::Capacities capacities(const Config& config) {
             .ranges = config.max_source_ranges};
 }
 
+/// How long the end of the agent waits for an API server.
+constexpr std::chrono::seconds kGiveUp{2};
+
 /// Seconds between two lines about what the start waits for.
 constexpr unsigned kTellEvery = 10;
+/// Seconds without a pod range after which the Node says so: another agent may give it one.
+constexpr unsigned kComplainAfter = 30;
 
 Result<kube::api::Access> access_of(const Config& config) {
     auto access = config.kubeconfig.empty() ? kube::api::in_cluster_access()
@@ -43,7 +48,8 @@ std::string node_trouble(const kube::api::ApiSource& api, const model::Node* nod
                            state.error.empty() ? "no answer yet" : state.error);
     }
     return node == nullptr ? "the cluster has no Node of this name; set node-name to the Node's"
-                           : "this Node has no podCIDR; does the controller manager allocate them?";
+                           : "this Node has no podCIDR; let the controller manager allocate them, "
+                             "or set pool-cidrs";
 }
 
 }  // namespace
@@ -79,7 +85,12 @@ Result<std::unique_ptr<Objects>> Objects::open(const Config& config,
     std::unique_ptr<kube::api::ApiSource> api;
     if (cluster) {
         auto access = WEIR_TRY(access_of(config));
+        const std::string ns = access.ns;
         api = WEIR_TRY(kube::api::ApiSource::open(*store, std::move(access)));
+        api->begin_writes(
+            {.node = config.node_name,
+             .ns = ns,
+             .blocks = {.source = WEIR_TRY(block_source(config)), .rest = config.pool_rest}});
     }
     if (controller) controller->update();
     store->publish();  // nobody listens yet: start() takes everything
@@ -133,17 +144,46 @@ Result<void> Objects::wait_for_node() {
     }
     for (unsigned waited = 0; pod_ranges().empty(); ++waited) {
         if (waited % kTellEvery == 1) log::info("waiting: {}", node_trouble(*api_, node()));
+        if (waited == kComplainAfter) complain_of_no_range();
         pollfd poll{.fd = api_->fd(), .events = POLLIN, .revents = 0};
         ::poll(&poll, 1, 1000);
         api_->on_readable();
         store_.publish();
+        // This may be the elected agent, whose own Node waits for a block that it has to free.
+        help_writes();
     }
     remember_node();
     return {};
 }
 
+void Objects::complain_of_no_range() {
+    const auto* self = store_.find<model::Node>(node_name_);
+    if (self == nullptr) return;  // the log has it
+    api_->tell({.regarding = {.api_version = "v1",
+                              .kind = "Node",
+                              .ns = {},
+                              .name = config_.node_name,
+                              .uid = self->meta.uid.str()},
+                .reason = "PodRangeMissing",
+                .action = "Starting",
+                .text = "spec.podCIDRs: " + node_trouble(*api_, self)});
+}
+
 void Objects::report_ready() {
     if (api_) api_->report_node_ready(config_.node_name);
+}
+
+void Objects::help_writes() {
+    if (!api_) return;
+    api_->set_candidates(store_.count<model::Node>());
+    // Before all pods are known, a block would seem free that is not.
+    if (api_->wants_pods() && api_->synced(kube::Kind::kPod)) {
+        api_->set_pods(pod_addresses(store_));
+    }
+}
+
+void Objects::end_writes() {
+    if (api_) api_->end_writes(kGiveUp);
 }
 
 void Objects::remember_node() {
@@ -191,6 +231,10 @@ Result<void> Objects::on_readable() {
 void Objects::take(const kube::Delta& delta) {
     const bool node_changed = delta.of(kube::Kind::kNode).contains(node_name_);
     if (node_changed) remember_node();
+    const bool gives_ranges = api_ && !config_.pool_cidrs.empty();
+    if (gives_ranges && node_ranges_.update(store_, delta.of(kube::Kind::kNode))) {
+        api_->set_nodes(node_ranges_.list());
+    }
     if (!started_) return;
     const auto begin = std::chrono::steady_clock::now();
     lb::Changes changes;

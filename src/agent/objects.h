@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agent/config.h"
+#include "agent/node_pools.h"
 #include "agent/trigger_times.h"
 #include "datapath/lb_writer.h"
 #include "kube/api/api_source.h"
@@ -48,6 +49,10 @@ class Objects {
 
     /// Pods can be wired and Services are in force: the cluster, if any, is told so.
     void report_ready();
+    /// Every few seconds: what the writing to the cluster needs to know of objects.
+    void help_writes();
+    /// The agent ends: another one may be elected at once.
+    void end_writes();
 
     /// Once synced(): takes over what the kernel's tables hold, brings them up to date and removes
     /// what is stale.
@@ -69,7 +74,7 @@ class Objects {
     [[nodiscard]] const kube::FileSource& files() const { return files_; }
     [[nodiscard]] const lb::Tables& tables() const { return tables_; }
     /// The API server, if that is the source.
-    [[nodiscard]] const kube::api::ApiSource* api() const { return api_.get(); }
+    [[nodiscard]] kube::api::ApiSource* api() const { return api_.get(); }
     /// What the tables are made of has been read once.
     [[nodiscard]] bool synced() const;
     /// This node's pod ranges: those of its Node object, else the configured ones.
@@ -91,6 +96,7 @@ class Objects {
             std::unique_ptr<kube::api::ApiSource> api);
     [[nodiscard]] const model::Node* node() const;
     void remember_node();
+    void complain_of_no_range();
     void take(const kube::Delta& delta);
     void update_service(const model::ObjectName& name, lb::Changes& changes);
     lb::Changes all_services();
@@ -111,6 +117,7 @@ class Objects {
     std::unique_ptr<kube::EndpointController> controller_;  ///< none in a cluster, which has one
     kube::FileSource files_;
     std::unique_ptr<kube::api::ApiSource> api_;
+    NodeRangesOfAll node_ranges_;
     std::optional<model::Node> remembered_;  ///< this node, as it was before the agent started
     std::vector<IpAddress> host_addresses_;
     lb::Planner planner_;

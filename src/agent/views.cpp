@@ -128,6 +128,15 @@ std::vector<api::KindState> kind_states(const kube::api::ApiSource& source) {
     return out;
 }
 
+api::Leader leader_of(const kube::api::ApiSource& source) {
+    const auto state = source.leadership();
+    return {.node = state.holder,
+            .self = state.self,
+            .since = state.holder.empty() ? "" : rfc3339(state.since),
+            .transitions = static_cast<uint64_t>(state.transitions),
+            .error = state.error};
+}
+
 }  // namespace
 
 Views::Views(const ViewInputs& inputs) : in_(inputs) {}
@@ -192,6 +201,7 @@ Result<api::Status> Views::status() const {
     out.cni_bin = install.bin_dir;
     out.rss_bytes = metrics::resident_bytes();
     out.sources = sources();
+    if (const auto* api = in_.objects.api()) out.leader = leader_of(*api);
     out.datapath = datapath();
     out.ipam = pools();
     const auto counters = in_.cni.counters();
@@ -256,6 +266,10 @@ std::vector<api::Problem> Views::problems() const {
                        .message = problem.message,
                        .since = rfc3339(problem.since)});
     }
+    if (const auto* api = in_.objects.api()) {
+        const std::string why = api->block_state().error;
+        if (!why.empty()) out.push_back({.source = source, .object = "Node", .message = why});
+    }
     const auto& store = in_.objects.store();
     for (const auto& conflict : store.conflicts()) {
         out.push_back(
@@ -272,7 +286,7 @@ std::vector<api::Problem> Views::problems() const {
         out.push_back({.source = source, .object = "Service " + service, .message = message});
     };
     for (const auto& problem : in_.objects.tables().problems())
-        of_service(problem.object, problem.text);
+        of_service(problem.name.to_string(), problem.text);
     for (const auto& [service, warnings] : in_.objects.warnings()) {
         for (const auto& warning : warnings)
             of_service(service.to_string(), warning);
@@ -438,7 +452,11 @@ metrics::Snapshot Views::metrics() const {
         const std::string kind = problem.object.substr(0, problem.object.find(' '));
         ++out.problems[kind.empty() ? "document" : kind];
     }
-    if (const auto* api = in_.objects.api()) out.api_kinds = api->states();
+    if (const auto* api = in_.objects.api()) {
+        out.api_kinds = api->states();
+        out.leading = api->leading();
+        out.events = api->event_counts();
+    }
     out.pods = in_.pods.size();
     for (const auto& use : in_.objects.tables().usage()) {
         if (use.table == "services") out.services = use.used;

@@ -55,6 +55,14 @@ std::string sources_text(const api::Status& status) {
     return text;
 }
 
+/// "" without a cluster.
+std::string leader_text(const api::Leader& leader) {
+    if (!leader.error.empty()) return line("Leader", "not known: " + leader.error);
+    if (leader.node.empty()) return {};
+    return line("Leader", fmt::format("{}{} since {}", leader.node,
+                                      leader.self ? " (this agent)" : "", leader.since));
+}
+
 std::string hooks_text(const api::Datapath& datapath) {
     std::vector<std::string> missing;
     for (const auto& hook : datapath.hooks) {
@@ -111,6 +119,7 @@ std::string status_text(const api::Status& status, const OutputOptions& output) 
     for (const auto& reason : status.reasons)
         text += line("  because", reason);
     text += sources_text(status);
+    text += leader_text(status.leader);
     text += line("Datapath",
                  fmt::format("build {}, socket hooks {}, devices {} ({})", datapath.build,
                              datapath.socket_hooks,

@@ -82,6 +82,12 @@ std::string rfc3339_nanos(std::chrono::sys_time<std::chrono::nanoseconds> time) 
     return fmt::format("{}.{:09}Z", date_and_time(seconds), (time - seconds).count());
 }
 
+std::string rfc3339_micros(std::chrono::system_clock::time_point time) {
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
+    const auto micros = std::chrono::floor<std::chrono::microseconds>(time - seconds);
+    return fmt::format("{}.{:06}Z", date_and_time(seconds), micros.count());
+}
+
 std::string rfc3339_now() {
     return rfc3339(std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
 }

@@ -13,6 +13,8 @@ namespace weir {
 [[nodiscard]] std::string rfc3339(std::chrono::sys_seconds time);
 /// The same with nine digits of fraction.
 [[nodiscard]] std::string rfc3339_nanos(std::chrono::sys_time<std::chrono::nanoseconds> time);
+/// The same with six digits of fraction, which is the only form that a MicroTime of the API takes.
+[[nodiscard]] std::string rfc3339_micros(std::chrono::system_clock::time_point time);
 /// Of now, in whole seconds.
 [[nodiscard]] std::string rfc3339_now();
 

@@ -249,6 +249,7 @@ DecodedObject decode_object(const Tree& tree, Tree::Index root, Kind kind, TextP
     }
     if (report.ok()) return out;
     out.object.reset();
+    out.uid = cursor["metadata"]["uid"].text();
     out.errors = report.take();
     return out;
 }

@@ -52,6 +52,7 @@ struct DecodedObject {
     std::optional<ObjectKey> key;  ///< absent: it cannot be told which object it is
     std::optional<Object> object;  ///< absent: mistakes, or a slice of names
     std::vector<FieldError> errors;
+    model::Text uid;  ///< of one with mistakes, as far as it can be read
 };
 
 /// Reads the object at `root`, known to be of `kind`: the same rules as decode(), but apiVersion

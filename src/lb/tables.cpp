@@ -335,7 +335,8 @@ std::vector<Problem> Tables::problems() const {
     for (const auto& [id, waiting] : waiting_) {
         const bool old = index_of(id) != 0;
         if (waiting.closed) {
-            out.push_back({.object = waiting.plan.name.to_string(),
+            out.push_back({.cause = Problem::Cause::kRangesNoRoom,
+                           .name = waiting.plan.name,
                            .text = fmt::format("its load-balancer addresses admit nobody but who "
                                                "was admitted before: {}; tried again when room is "
                                                "made",
@@ -343,12 +344,14 @@ std::vector<Problem> Tables::problems() const {
             continue;
         }
         out.push_back(
-            {.object = waiting.plan.name.to_string(),
+            {.cause = Problem::Cause::kNoRoom,
+             .name = waiting.plan.name,
              .text = fmt::format("not programmed{}: {}; tried again when room is made",
                                  old ? ", its former state stays in force" : "", waiting.why)});
     }
     for (const VipTable::Conflict& conflict : vips_.conflicts()) {
-        out.push_back({.object = ports_[conflict.waiting].name.to_string(),
+        out.push_back({.cause = Problem::Cause::kAddressTaken,
+                       .name = ports_[conflict.waiting].name,
                        .text = fmt::format("does not answer on {}: {} is older and has it",
                                            describe(conflict.key),
                                            ports_[conflict.holder].name.to_string())});

@@ -26,6 +26,8 @@ Snapshot snapshot() {
     services.heard = s.taken - std::chrono::milliseconds(500);
     services.lag = std::chrono::milliseconds(250);
     s.api_kinds.push_back({.kind = kube::Kind::kPod, .connected = true, .absent = true});
+    s.leading = true;
+    s.events = {.created = 3, .repeated = 2, .suppressed = 1, .failed = 0};
     s.ready = true;
     return s;
 }
@@ -40,6 +42,9 @@ TEST(Metrics, ShowsWhatTheKernelAndTheAgentSay) {
     for (const char* line :
          {"weir_build_info{version=\"1.2.3\",commit=\"abc\"} 1\n",
           "weir_ready 1\n",
+          "weir_kube_leader 1\n",
+          "weir_kube_notes_total{result=\"created\"} 3\n",
+          "weir_kube_notes_total{result=\"suppressed\"} 1\n",
           "weir_dropped_packets_total{reason=\"ct_full\",direction=\"to_pod\"} 3\n",
           "weir_dropped_bytes_total{reason=\"ct_full\",direction=\"to_pod\"} 180\n",
           "weir_flow_events_lost_total 7\n",

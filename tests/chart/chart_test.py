@@ -24,7 +24,8 @@ GOLDEN = Path(__file__).with_name("golden")
 CASES = {
     "default": [],
     "no-kube-proxy": ["--set", "cluster.apiServers={https://10.0.0.1:6443,https://10.0.0.2:6443}",
-                      "--set", "cluster.podCIDRs={10.1.0.0/16}", "--set", "cluster.serviceCIDRs={10.2.0.0/16}",
+                      "--set", "cluster.podCIDRs={10.1.0.0/16}", "--set", "cluster.assignPodCIDRs=true",
+                      "--set", "cluster.serviceCIDRs={10.2.0.0/16}",
                       "--set", "network.masquerade.exceptions={10.0.0.0/8}", "--set", "network.devices={eth0,bond*}",
                       "--set", "host.mountBpffs=false"],
     "everything": ["--set", "image.digest=sha256:" + "0" * 64, "--set", "imagePullSecrets={registry}",
@@ -45,6 +46,7 @@ REFUSED = {
     "a wrong word": (["--set", "network.socketHooks=some"], "socketHooks"),
     "an MTU that IPv6 cannot have": (["--set", "network.mtu=1000"], "mtu"),
     "a flag that is none": (["--set", "extraArgs={oops}"], "extraArgs"),
+    "a block that is none": (["--set", "cluster.nodeBlock.ipv4=31"], "nodeBlock"),
     "an API server without https": (["--set", "cluster.apiServers={10.0.0.1}"], "apiServers"),
     "a monitor that reaches nothing": (["--set", "metrics.serviceMonitor.enabled=true"],
                                        "needs a metrics.address that Prometheus reaches"),

@@ -39,6 +39,12 @@ TEST(Rfc3339, YearsOfFourDigitsOnly) {
     EXPECT_EQ(rfc3339(sys_seconds::min()), "");
 }
 
+TEST(Rfc3339, SixDigitsOfFraction) {
+    const std::chrono::system_clock::time_point time(1767323045s + 6789ns);
+    EXPECT_EQ(rfc3339_micros(time), "2026-01-02T03:04:05.000006Z");
+    EXPECT_EQ(rfc3339_micros(time - 1767323045s), "1970-01-01T00:00:00.000006Z");
+}
+
 TEST(Rfc3339, NineDigitsOfFraction) {
     EXPECT_EQ(rfc3339_nanos(Nanos(0ns)), "1970-01-01T00:00:00.000000000Z");
     EXPECT_EQ(rfc3339_nanos(Nanos(1s + 5ns)), "1970-01-01T00:00:01.000000005Z");

@@ -38,7 +38,8 @@ class PlanTest(unittest.TestCase):
                 plan.Plan(name)
 
     def test_wrong_counts_and_words_are_refused(self):
-        for wrong in ({"nodes": 0}, {"nodes": 21}, {"ip": "v5"}, {"network": "else"}):
+        for wrong in ({"nodes": 0}, {"nodes": 21}, {"ip": "v5"}, {"network": "else"}, {"ranges": "mine"},
+                      {"ranges": "weir", "network": "reference"}):
             with self.assertRaises(Failure):
                 plan.Plan("x", **wrong)
 

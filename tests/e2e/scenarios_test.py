@@ -3,7 +3,7 @@
 
 import unittest
 
-from e2e import scenarios
+from e2e import plan, scenarios
 from e2e.shell import Failure
 
 
@@ -14,6 +14,12 @@ class ScenarioTest(unittest.TestCase):
             self.assertRegex(scenarios.title(name), r"^[A-Z0-9].*\.$")
             module = __import__(f"e2e.scenarios.{name}", fromlist=["run"])
             self.assertTrue(callable(module.run), name)
+
+    def test_a_scenario_runs_where_it_applies(self):
+        usual = scenarios.applicable(plan.Plan("x", network="weir"))
+        pools = scenarios.applicable(plan.Plan("x", network="weir", ranges="weir"))
+        self.assertEqual(sorted({*pools} - {*usual}), ["node_blocks"])
+        self.assertIn("churn", usual)
 
     def test_an_unknown_scenario_is_named_with_those_there_are(self):
         with self.assertRaisesRegex(Failure, "no scenario nosuch; there are .*churn"):

@@ -361,6 +361,83 @@ TEST_F(ApiSourceTest, AKindThatTheClusterLacksIsNoticedWhenItComes) {
     EXPECT_FALSE(state(Kind::kServiceCidr).absent);
 }
 
+// A kind that a CustomResourceDefinition brings is one entry of the table.
+TEST_F(ApiSourceTest, AKindOfACustomResourceComesAndGoes) {
+    constexpr std::string_view kDefinition = R"(
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: servicecidrs.test.weir.io}
+spec:
+  group: test.weir.io
+  scope: Cluster
+  names: {kind: ServiceCIDR, plural: servicecidrs}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec: {type: object, x-kubernetes-preserve-unknown-fields: true}
+)";
+    const auto object = [](const char* name, const char* range) {
+        return fmt::format(
+            "apiVersion: test.weir.io/v1\nkind: ServiceCIDR\n"
+            "metadata: {{name: {}}}\nspec: {{cidrs: [{}]}}\n",
+            name, range);
+    };
+    const auto wait_for_definition = [this] {
+        plane_->kubectl({"wait", "--for=condition=Established", "--timeout=30s",
+                         "crd/servicecidrs.test.weir.io"});
+    };
+    auto resources = kResources;
+    resources[static_cast<size_t>(Kind::kServiceCidr)] = {
+        Kind::kServiceCidr, "/apis/test.weir.io/v1", "servicecidrs", "", Encoding::kJson, true};
+    auto source =
+        ApiSource::open(store_, kubeconfig_access(plane_->kubeconfig("admin")).value(), resources);
+    ASSERT_TRUE(source);
+    source_ = *std::move(source);
+    ASSERT_TRUE(until([&] { return all_synced(); })) << troubles();
+    EXPECT_TRUE(state(Kind::kServiceCidr).absent);
+    EXPECT_EQ(state(Kind::kServiceCidr).error, "") << "an absent kind is no error";
+
+    plane_->apply(kDefinition);
+    wait_for_definition();
+    plane_->apply(object("one", "10.1.0.0/16"));
+    const auto begin = Clock::now();
+    ASSERT_TRUE(until([&] { return find<model::ServiceCidr>("", "one") != nullptr; }, 60s))
+        << troubles();
+    std::printf("a kind was found %.1f s after it came\n",
+                std::chrono::duration<double>(Clock::now() - begin).count());
+    EXPECT_FALSE(state(Kind::kServiceCidr).absent);
+    plane_->apply(object("two", "10.2.0.0/16"));
+    plane_->apply(object("one", "10.3.0.0/16"));
+    EXPECT_TRUE(until([&] {
+        const auto* one = find<model::ServiceCidr>("", "one");
+        return one->cidrs == std::vector{IpPrefix::parse("10.3.0.0/16").value()} &&
+               find<model::ServiceCidr>("", "two") != nullptr;
+    }));
+    plane_->apply(object("two", "nonsense"));
+    EXPECT_TRUE(until([&] { return source_->refused().size() == 1; }));
+    const auto& refused = source_->refused().begin()->second;
+    EXPECT_EQ(refused.problems.front().path, "spec.cidrs[0]");
+    EXPECT_EQ(refused.uid, find<model::ServiceCidr>("", "two")->meta.uid.str());
+    EXPECT_EQ(state(Kind::kServiceCidr).lists, 2U)
+        << "of the absent kind, and of the one that came";
+
+    plane_->kubectl({"delete", "crd", "servicecidrs.test.weir.io"});
+    EXPECT_TRUE(until(
+        [&] { return store_.count<model::ServiceCidr>() == 0 && state(Kind::kServiceCidr).absent; },
+        90s))
+        << troubles();
+    plane_->apply(kDefinition);
+    wait_for_definition();
+    plane_->apply(object("again", "10.4.0.0/16"));
+    EXPECT_TRUE(until([&] { return find<model::ServiceCidr>("", "again") != nullptr; }, 90s))
+        << troubles();
+}
+
 TEST_F(ApiSourceTest, ADeadPeerIsFoundWithinHalfAMinute) {
     open(plane_->kubeconfig("admin"));
     ASSERT_TRUE(until([&] { return all_synced(); })) << troubles();

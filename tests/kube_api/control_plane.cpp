@@ -10,6 +10,8 @@
 
 #include <fmt/format.h>
 
+#include "common/fd.h"
+
 namespace weir::test {
 namespace fs = std::filesystem;
 
@@ -137,7 +139,8 @@ current-context: test
     return file;
 }
 
-void ControlPlane::start_server(const std::vector<std::string>& more_flags) {
+void ControlPlane::start_server(std::optional<std::vector<std::string>> more_flags) {
+    if (more_flags) more_flags_ = *std::move(more_flags);
     std::vector<std::string> argv{
         server_program(),
         "--etcd-servers=http://127.0.0.1:2379",
@@ -153,7 +156,7 @@ void ControlPlane::start_server(const std::vector<std::string>& more_flags) {
         "--service-account-issuer=https://kubernetes.default.svc",
         "--service-cluster-ip-range=10.96.0.0/16,fd00:10:96::/112",
         "--disable-admission-plugins=ServiceAccount"};
-    argv.insert(argv.end(), more_flags.begin(), more_flags.end());
+    argv.insert(argv.end(), more_flags_.begin(), more_flags_.end());
     server_.emplace(argv, Process::Options{{}, dir_ / "server.log"});
     if (!eventually([this] { return ready(); }, 180s)) {
         const auto tail = run({"tail", "-5", dir_ / "server.log"});
@@ -181,6 +184,29 @@ void ControlPlane::apply(std::string_view yaml) const {
     const fs::path file = dir_ / "objects.yaml";
     write(file, yaml);
     kubectl({"apply", "--server-side", "-f", file});
+}
+
+void ControlPlane::make_agent(const std::string& user) const {
+    const auto rules = [](const char* file) {
+        return read_file(fs::path(WEIR_CHART_FILES) / file).value();
+    };
+    constexpr std::string_view kGroup = "rbac.authorization.k8s.io";
+    const auto document = [&](const std::string& kind, const std::string& ns,
+                              const std::string& rest) {
+        return fmt::format("---\napiVersion: {}/v1\nkind: {}\nmetadata: {{name: {}{}}}\n{}\n",
+                           kGroup, kind, user, ns, rest);
+    };
+    const auto binding = [&](const std::string& to) {
+        return fmt::format(
+            "roleRef: {{apiGroup: {0}, kind: {1}, name: {2}}}\n"
+            "subjects: [{{apiGroup: {0}, kind: User, name: {2}}}]",
+            kGroup, to, user);
+    };
+    const std::string ns = ", namespace: kube-system";
+    apply(document("ClusterRole", "", "rules:\n" + rules("clusterrole-rules.yaml")) +
+          document("ClusterRoleBinding", "", binding("ClusterRole")) +
+          document("Role", ns, "rules:\n" + rules("role-rules.yaml")) +
+          document("RoleBinding", ns, binding("Role")));
 }
 
 }  // namespace weir::test

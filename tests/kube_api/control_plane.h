@@ -28,7 +28,8 @@ class ControlPlane {
     ControlPlane& operator=(const ControlPlane&) = delete;
     ~ControlPlane();
 
-    void start_server(const std::vector<std::string>& more_flags = {});
+    /// `more_flags` stay for the next start.
+    void start_server(std::optional<std::vector<std::string>> more_flags = {});
     void kill_server();
     [[nodiscard]] bool ready() const;
 
@@ -36,6 +37,8 @@ class ControlPlane {
     /// succeeds.
     std::string kubectl(std::vector<std::string> arguments) const;
     void apply(std::string_view yaml) const;
+    /// The user may do what the chart lets an agent do, and nothing else.
+    void make_agent(const std::string& user) const;
 
     /// A kubeconfig with a client certificate of that user, for a server.
     [[nodiscard]] std::filesystem::path kubeconfig(const std::string& user,
@@ -49,6 +52,7 @@ class ControlPlane {
     void sign(const std::string& name, const std::string& subject, const std::string& names) const;
 
     std::filesystem::path dir_;
+    std::vector<std::string> more_flags_;
     std::optional<Process> etcd_;
     std::optional<Process> server_;
 };

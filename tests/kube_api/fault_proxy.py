@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A proxy between an API client and a real API server that does what networks and servers do on bad days.
 
-    fault_proxy.py DIRECTORY PORT UPSTREAM_PORT
+    fault_proxy.py DIRECTORY PORT UPSTREAM_PORT [FAULTS]
 
-Terminates TLS on 127.0.0.1:PORT with the server's certificate in DIRECTORY, asks for the client's, and passes each request on
-over TLS of its own as that client, whose key is in DIRECTORY under its common name. Faults are lines of JSON in DIRECTORY/faults.json, read anew for
-every request and every piece of an answer; each has "kind" and most have "match", a part of the request's target:
+Terminates TLS on 127.0.0.1:PORT with the server's certificate in DIRECTORY, asks for the client's, and passes each
+request on over TLS of its own as that client, whose key is in DIRECTORY under its common name. Faults are lines of JSON
+in the file FAULTS, DIRECTORY/faults.json unless given, read anew for every request and every piece of an answer; each
+has "kind" and most have "match", a part of the request's target:
 
     refuse  close every connection at once, the open ones too
     answer  answer with the bytes "raw" (base64) instead of asking the server, then close
@@ -29,7 +30,7 @@ import time
 from pathlib import Path
 
 DIRECTORY, PORT, UPSTREAM = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-FAULTS = DIRECTORY / "faults.json"
+FAULTS = Path(sys.argv[4]) if len(sys.argv) > 4 else DIRECTORY / "faults.json"
 struck = {}
 lock = threading.Lock()
 REASONS = {403: "Forbidden", 404: "Not Found", 410: "Gone", 429: "Too Many Requests", 500: "Internal Server Error"}
@@ -71,6 +72,22 @@ def read_until(stream, end, buffer):
     return head + end, rest
 
 
+def body_length(head):
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            return int(line.split(b":")[1])
+    return 0
+
+
+def read_exactly(stream, length, buffer):
+    while len(buffer) < length:
+        piece = stream.recv(65536)
+        if not piece:
+            return None, b""
+        buffer += piece
+    return buffer[:length], buffer[length:]
+
+
 class Client:
     """One connection of a client."""
 
@@ -90,7 +107,10 @@ class Client:
             buffer = b""
             while True:
                 head, buffer = read_until(stream, b"\r\n\r\n", buffer)
-                if head is None or not self.exchange(stream, upstream, head):
+                if head is None:
+                    break
+                body, buffer = read_exactly(stream, body_length(head), buffer)
+                if body is None or not self.exchange(stream, upstream, head, body):
                     break
         except (OSError, ssl.SSLError):
             pass
@@ -108,22 +128,24 @@ class Client:
             context.load_cert_chain(DIRECTORY / f"{user}.crt", DIRECTORY / f"{user}.key")
         return context.wrap_socket(socket.create_connection(("127.0.0.1", UPSTREAM)), server_hostname="127.0.0.1")
 
-    def exchange(self, stream, upstream, head):
-        """One request without a body and its answer; False when the connection is to end."""
+    def exchange(self, stream, upstream, head, body):
+        """One request and its answer; False when the connection is to end."""
+        if refusing():
+            return False
         target = head.split(b" ", 2)[1].decode()
         fault = find(target, "answer", "status", "delay")
         if fault and fault["kind"] == "answer":
             stream.sendall(base64.b64decode(fault["raw"]))
             return False
         if fault and fault["kind"] == "status":
-            body = fault.get("body", "").encode()
-            lines = [f"HTTP/1.1 {fault['code']} {REASONS.get(fault['code'], 'Fault')}", f"Content-Length: {len(body)}",
+            said = fault.get("body", "").encode()
+            lines = [f"HTTP/1.1 {fault['code']} {REASONS.get(fault['code'], 'Fault')}", f"Content-Length: {len(said)}",
                      "Content-Type: application/json", *(f"{k}: {v}" for k, v in fault.get("headers", {}).items())]
-            stream.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+            stream.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + said)
             return True
         if fault:
             time.sleep(fault["seconds"])
-        upstream.sendall(head)
+        upstream.sendall(head + body)
         answer, rest = read_until(upstream, b"\r\n\r\n", b"")
         if answer is None:
             return False
@@ -132,10 +154,8 @@ class Client:
 
     def pass_body(self, stream, upstream, target, head, piece):
         fault = find(target, "cut", "corrupt", "stall")
-        passed, tail, length = 0, b"", None
-        for line in head.split(b"\r\n"):
-            if line.startswith(b"content-length:"):
-                length = int(line.split(b":")[1])
+        passed, tail = 0, b""
+        length = body_length(head) if b"\r\ncontent-length:" in head else None
         if not head.split(b" ", 2)[1].startswith(b"2"):
             fault = None
         upstream.settimeout(0.1)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // An agent whose objects come from a real API server.
 #include <csignal>
+#include <thread>
 
 #include <gmock/gmock.h>
 
-#include "common/fd.h"
 #include "kube_api/control_plane.h"
 #include "netns/node.h"
 #include "netns/web.h"
@@ -47,13 +47,6 @@ ports: [{{name: http, port: 8080, protocol: TCP}}]
                        name, address);
 }
 
-/// The permissions that the chart gives the agent: it has no others here.
-std::string role() {
-    return "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n"
-           "metadata: {name: weir-agent}\nrules:\n" +
-           read_file(WEIR_ROLE_RULES).value();
-}
-
 class ClusterTest : public testing::Test {
   protected:
     void SetUp() override {
@@ -64,9 +57,7 @@ class ClusterTest : public testing::Test {
         plane_.emplace(ControlPlane::Net::kCallers);
         plane_->apply(kObjects);
         plane_->apply(service_outside("web", "10.96.0.80"));
-        plane_->apply(role());
-        plane_->kubectl(
-            {"create", "clusterrolebinding", "agent", "--clusterrole=weir-agent", "--user=agent"});
+        plane_->make_agent("agent");
         flags_ = {"--source=kubernetes", "--kubeconfig=" + plane_->kubeconfig("agent").string()};
     }
     void TearDown() override {
@@ -110,6 +101,102 @@ TEST_F(ClusterTest, ServicesOfTheClusterAreServed) {
     EXPECT_TRUE(eventually(more_answers));
     plane_->kubectl({"-n", "shop", "delete", "service", "more"});
     EXPECT_TRUE(eventually([&] { return !more_answers(); }));
+}
+
+TEST_F(ClusterTest, OneAgentIsElectedAndSaysAtObjectsWhatItRefuses) {
+    constexpr std::string_view kService = R"(
+apiVersion: v1
+kind: Service
+metadata: {{name: {}, namespace: shop}}
+spec: {{externalIPs: [192.0.2.200], ports: [{{port: 80}}]}}
+)";
+    ASSERT_TRUE(node_->start_agent(flags_));
+    const auto leads = [this] {
+        return node_->weir({"status"}).out.find("node-1 (this agent) since") != std::string::npos;
+    };
+    EXPECT_TRUE(eventually(leads)) << node_->agent_log();
+    plane_->apply(fmt::format(kService, "older"));
+    std::this_thread::sleep_for(1100ms);  // the API tells ages in seconds
+    plane_->apply(fmt::format(kService, "younger"));
+    const auto described = [this] {
+        return plane_->kubectl({"-n", "shop", "describe", "service", "younger"});
+    };
+    EXPECT_TRUE(
+        eventually([&] { return described().find("AddressTaken") != std::string::npos; }, 20s))
+        << node_->agent_log();
+    EXPECT_THAT(described(), HasSubstr("does not answer on 192.0.2.200:80/TCP: shop/older:/TCP"));
+    EXPECT_THAT(described(), HasSubstr("give one of the two another address or port"));
+    EXPECT_THAT(plane_->kubectl({"-n", "shop", "describe", "service", "older"}),
+                testing::Not(HasSubstr("AddressTaken")));
+
+    // An endpoint that nobody can be: the API lets it pass.
+    plane_->apply(R"(
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: older-1, namespace: shop, labels: {kubernetes.io/service-name: older}}
+addressType: IPv4
+endpoints: [{addresses: [239.1.1.1]}]
+ports: [{port: 80}]
+)");
+    const auto slice = [this] {
+        return plane_->kubectl({"-n", "shop", "describe", "endpointslice", "older-1"});
+    };
+    EXPECT_TRUE(eventually([&] { return slice().find("Refused") != std::string::npos; }, 20s));
+    EXPECT_THAT(slice(), HasSubstr("endpoints[0].addresses[0]: 239.1.1.1 is a multicast address: "
+                                   "correct it; until then"));
+
+    const auto holder = [this] {
+        return plane_->kubectl({"-n", "kube-system", "get", "lease", "weir-leader", "-o",
+                                "jsonpath={.spec.holderIdentity}"});
+    };
+    EXPECT_THAT(holder(), testing::StartsWith("node-1_"));
+    node_->stop_agent(SIGTERM);
+    EXPECT_EQ(holder(), "") << "given up, so that others need not wait";
+}
+
+TEST_F(ClusterTest, ANodeThatNobodyGivesPodRangesGetsABlock) {
+    plane_->kubectl({"delete", "node", "node-1"});
+    plane_->apply("apiVersion: v1\nkind: Node\nmetadata: {name: node-1}\n");
+    flags_.emplace_back("--pool-cidrs=10.244.32.0/20,fd00:10:244:20::/60");
+    ASSERT_TRUE(node_->start_agent(flags_)) << node_->agent_log();
+    EXPECT_TRUE(web_answers()) << web();
+    const std::string list = node_->weir_ok({"ipam", "list"});
+    EXPECT_THAT(list, HasSubstr("10.244.32.0/24"));
+    EXPECT_THAT(list, HasSubstr("fd00:10:244:20::/64"));
+    EXPECT_EQ(plane_->kubectl({"get", "node", "node-1", "-o", "jsonpath={.spec.podCIDRs}"}),
+              R"(["10.244.32.0/24","fd00:10:244:20::/64"])");
+    EXPECT_THAT(plane_->kubectl({"-n", "kube-system", "get", "lease"}),
+                testing::ContainsRegex("weir-block-10.244.32.0-24 +node-1"));
+}
+
+// The elected agent has no pod range itself, and the only block belongs to a Node that is gone.
+TEST_F(ClusterTest, AnAgentThatWaitsForABlockFreesIt) {
+    plane_->kubectl({"delete", "node", "node-1"});
+    plane_->apply(R"(
+apiVersion: v1
+kind: Node
+metadata: {name: node-1}
+---
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata:
+  name: weir-block-10.244.32.0-24
+  namespace: kube-system
+  labels: {weir.io/block: ipv4}
+  annotations: {weir.io/block: 10.244.32.0/24}
+spec: {holderIdentity: gone}
+)");
+    flags_.insert(flags_.end(), {"--pool-cidrs=10.244.32.0/24", "--pool-rest=2s"});
+    node_->launch_agent(flags_);
+    const auto described = [this] { return plane_->kubectl({"describe", "node", "node-1"}); };
+    EXPECT_TRUE(
+        eventually([&] { return described().find("PodRangeExhausted") != std::string::npos; }, 20s))
+        << node_->agent_log();
+    EXPECT_TRUE(eventually([this] { return node_->weir({"status", "--wait"}).ok(); }, 60s))
+        << node_->agent_log();
+    EXPECT_THAT(node_->weir_ok({"ipam", "list"}), HasSubstr("10.244.32.0/24"));
+    EXPECT_THAT(plane_->kubectl({"-n", "kube-system", "get", "lease"}),
+                testing::ContainsRegex("weir-block-10.244.32.0-24 +node-1"));
 }
 
 // The agent keeps no capability to read what others own.

@@ -128,6 +128,7 @@ Result<Access> in_cluster_access(const fs::path& directory) {
     access.token.file = directory / "token";
     access.ca.file = directory / "ca.crt";
     access.origin = directory.string();
+    if (const auto ns = read_file(directory / "namespace"); ns && !ns->empty()) access.ns = *ns;
     WEIR_CHECK(access.token.read());
     WEIR_CHECK(access.ca.read());
     return access;

@@ -45,7 +45,8 @@ struct Access {
     Secret token;                 ///< bearer token; empty: none
     std::string tls_server_name;  ///< name that the server's certificate must have; empty: its host
     bool skip_verify = false;
-    std::string origin;  ///< for people: "the service account", a path
+    std::string ns = "kube-system";  ///< what is the agents' own is kept there
+    std::string origin;              ///< for people: "the service account", a path
 };
 
 /// What a pod is given: the service account's directory and KUBERNETES_SERVICE_HOST/PORT. Fails if

@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kube/api/api_source.h"
 
+#include <algorithm>
+#include <future>
 #include <map>
 #include <thread>
 
 #include <pthread.h>
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
 
 #include "common/log.h"
+#include "kube/api/elector.h"
+#include "kube/api/event_writer.h"
 #include "kube/api/inbox.h"
+#include "kube/api/node_blocks.h"
 #include "kube/api/node_report.h"
 #include "kube/api/reflector.h"
 
@@ -43,11 +49,11 @@ struct ApiSource::State {
           source(store.add_source(kRank, access.servers.front().to_string())),
           inbox(std::move(the_inbox)) {}
 
-    void start();
+    void start(std::span<const Resource> resources);
     void take_kind(Kind kind, Inbox::PerKind& news);
     void take_listing(Kind kind, Listing listing);
     void take_change(const ObjectKey& key, Change change);
-    void note_problems(const ObjectKey& key, std::vector<FieldError> errors);
+    void note_problems(const ObjectKey& key, std::string uid, std::vector<FieldError> errors);
 
     Store& store;
     const Access access;
@@ -56,7 +62,7 @@ struct ApiSource::State {
     Inbox inbox;
     StateBoard board;
     std::array<bool, kKindCount> synced{};
-    std::map<ObjectKey, std::vector<Problem>> problems;
+    std::map<ObjectKey, Refused> problems;
 
     // Of the reading thread. Reflectors go before the io_context, whose end is that of their
     // coroutines.
@@ -64,15 +70,19 @@ struct ApiSource::State {
     Session session{access};
     asio::io_context io{1};
     std::vector<std::unique_ptr<Reflector>> reflectors;
+    std::unique_ptr<Elector> elector;
+    std::unique_ptr<EventWriter> events;
+    std::unique_ptr<NodeBlocks> blocks;
+    std::promise<void> given_up;  ///< the elector has ended
     std::thread thread;
 };
 
-void ApiSource::State::start() {
+void ApiSource::State::start(std::span<const Resource> resources) {
     const auto wake = [this] {
         for (const auto& reflector : reflectors)
             reflector->wake();
     };
-    for (const Resource& resource : kResources) {
+    for (const Resource& resource : resources) {
         reflectors.push_back(
             std::make_unique<Reflector>(io, resource, reflectors.empty(),
                                         Reflector::Shared{session, inbox, board, pool, wake}));
@@ -85,7 +95,8 @@ void ApiSource::State::start() {
     });
 }
 
-void ApiSource::State::note_problems(const ObjectKey& key, std::vector<FieldError> errors) {
+void ApiSource::State::note_problems(const ObjectKey& key, std::string uid,
+                                     std::vector<FieldError> errors) {
     if (errors.empty()) {
         problems.erase(key);
         return;
@@ -99,12 +110,12 @@ void ApiSource::State::note_problems(const ObjectKey& key, std::vector<FieldErro
                        .message = std::move(error.message),
                        .since = std::chrono::system_clock::now()});
     }
-    problems[key] = std::move(now);
+    problems[key] = {key, std::move(uid), std::move(now)};
 }
 
 void ApiSource::State::take_change(const ObjectKey& key, Change change) {
     const bool refused = !change.errors.empty();
-    note_problems(key, std::move(change.errors));
+    note_problems(key, change.uid.str(), std::move(change.errors));
     if (change.object) {
         store.put(source, *std::move(change.object));
     } else if (!refused) {
@@ -151,12 +162,13 @@ void ApiSource::State::take_kind(Kind kind, Inbox::PerKind& news) {
 
 ApiSource::ApiSource(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-Result<std::unique_ptr<ApiSource>> ApiSource::open(Store& store, Access access) {
+Result<std::unique_ptr<ApiSource>> ApiSource::open(
+    Store& store, Access access, std::span<const Resource, kKindCount> resources) {
     if (access.servers.empty()) return fail(Errc::kInvalid, "no API server is given");
     auto inbox = WEIR_TRY(Inbox::open());
     auto state = std::make_unique<State>(store, std::move(access), std::move(inbox));
     log::info("objects come from {} ({})", state->servers, state->access.origin);
-    state->start();
+    state->start(resources);
     return std::unique_ptr<ApiSource>(new ApiSource(std::move(state)));
 }
 
@@ -180,6 +192,84 @@ void ApiSource::report_node_ready(std::string node) {
     asio::co_spawn(state_->io, api::report_node_ready(state_->session, std::move(node)), rethrow);
 }
 
+void ApiSource::begin_writes(WriteOptions options) {
+    State& state = *state_;
+    const std::string ns = options.ns;
+    state.elector = std::make_unique<Elector>(state.io, state.session,
+                                              Elector::Options{.ns = std::move(options.ns),
+                                                               .name = std::string(kLeaderLease),
+                                                               .node = options.node,
+                                                               .timing = options.timing});
+    state.events = std::make_unique<EventWriter>(
+        state.io, state.session,
+        EventWriter::Options{.node = std::move(options.node),
+                             .leading = [&state] { return state.elector->leading(); }});
+    asio::co_spawn(state.io, state.elector->run(), [&state](const std::exception_ptr& failure) {
+        rethrow(failure);
+        state.given_up.set_value();
+    });
+    asio::co_spawn(state.io, state.events->run(), rethrow);
+    if (!options.blocks.source) return;
+    state.blocks = std::make_unique<NodeBlocks>(
+        state.io, state.session, ns, std::move(options.blocks),
+        NodeBlocks::Hooks{
+            .leading = [&state] { return state.elector->leading(); },
+            .note = [&state](EventNote note) { state.events->note(std::move(note)); }});
+    asio::co_spawn(state.io, state.blocks->run(), rethrow);
+}
+
+void ApiSource::set_nodes(std::vector<NodeRanges> nodes) {
+    if (!state_->blocks) return;
+    asio::post(state_->io, [this, nodes = std::move(nodes)]() mutable {
+        state_->blocks->set_nodes(std::move(nodes));
+    });
+}
+
+bool ApiSource::wants_pods() const {
+    return state_->blocks && state_->blocks->wants_pods();
+}
+
+void ApiSource::set_pods(std::vector<IpAddress> addresses) {
+    if (!state_->blocks) return;
+    std::ranges::sort(addresses);
+    asio::post(state_->io, [this, addresses = std::move(addresses)]() mutable {
+        state_->blocks->set_pods(std::move(addresses));
+    });
+}
+
+BlockState ApiSource::block_state() const {
+    return state_->blocks ? state_->blocks->state() : BlockState();
+}
+
+void ApiSource::end_writes(std::chrono::milliseconds limit) {
+    if (!state_->elector) return;
+    asio::post(state_->io, [this] { state_->elector->stop(); });
+    state_->given_up.get_future().wait_for(limit);
+}
+
+void ApiSource::tell(EventNote note) {
+    if (!state_->events) return;
+    asio::post(state_->io,
+               [this, note = std::move(note)]() mutable { state_->events->note(std::move(note)); });
+}
+
+void ApiSource::set_candidates(size_t count) {
+    if (!state_->elector) return;
+    asio::post(state_->io, [this, count] { state_->elector->set_candidates(count); });
+}
+
+bool ApiSource::leading() const {
+    return state_->elector && state_->elector->leading();
+}
+
+Leadership ApiSource::leadership() const {
+    return state_->elector ? state_->elector->state() : Leadership();
+}
+
+EventCounts ApiSource::event_counts() const {
+    return state_->events ? state_->events->counts() : EventCounts();
+}
+
 bool ApiSource::synced(Kind kind) const {
     return state_->synced[static_cast<size_t>(kind)];
 }
@@ -193,9 +283,13 @@ std::vector<KindState> ApiSource::states() const {
 
 std::vector<Problem> ApiSource::problems() const {
     std::vector<Problem> all;
-    for (const auto& [key, problems] : state_->problems)
-        all.insert(all.end(), problems.begin(), problems.end());
+    for (const auto& [key, refused] : state_->problems)
+        all.insert(all.end(), refused.problems.begin(), refused.problems.end());
     return all;
+}
+
+const std::map<ObjectKey, ApiSource::Refused>& ApiSource::refused() const {
+    return state_->problems;
 }
 
 const std::string& ApiSource::servers() const {

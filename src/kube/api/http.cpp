@@ -93,7 +93,7 @@ class Connection final : public HttpConnection {
             message.body() = request.body;
         }
         message.prepare_payload();
-        lowest().expires_after(kAnswerTimeout);
+        lowest().expires_after(request.timeout);
         auto [write_error, written] = co_await http::async_write(stream_, message, kTuple);
         if (write_error) co_return network_error(write_error, "sending");
         parser_.emplace();

@@ -22,7 +22,8 @@ struct HttpRequest {
     std::string token;         ///< bearer; "" for none
     std::string content_type;  ///< of a body
     std::string body;
-    bool gzip = false;  ///< a compressed answer is welcome
+    bool gzip = false;                 ///< a compressed answer is welcome
+    std::chrono::seconds timeout{30};  ///< for the head of the answer
 };
 
 struct HttpHead {

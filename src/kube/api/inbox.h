@@ -18,6 +18,7 @@ namespace weir::kube::api {
 struct Change {
     std::optional<Object> object;    ///< absent: it is gone, not for us, or has mistakes
     std::vector<FieldError> errors;  ///< not empty: what was known before stays in force
+    model::Text uid = {};            ///< of an object with mistakes
 };
 using Changes = std::unordered_map<ObjectKey, Change>;
 

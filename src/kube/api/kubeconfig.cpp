@@ -32,6 +32,8 @@ class Reader {
         if (wanted.empty()) return current.error("is empty; set it, or name a context");
         const auto found = named(root_["contexts"], wanted, "context");
         if (!found) return root_["contexts"].error("there is no context \"{}\"", wanted);
+        const auto ns = (*found)["namespace"].string().value_or("");
+        if (!ns.empty()) access.ns = ns;
         read_cluster(*found, access);
         read_user(*found, access);
     }

@@ -10,7 +10,7 @@
 
 #include "common/log.h"
 #include "common/rfc3339.h"
-#include "kube/api/wire.h"
+#include "kube/api/caller.h"
 #include "kube/json_parser.h"
 
 namespace weir::kube::api {
@@ -25,20 +25,15 @@ constexpr std::chrono::seconds kMaxDelay = 60s;
 constexpr size_t kMaxTaints = 8;
 constexpr std::string_view kTaint = "node.weir.io/agent-not-ready";
 
-/// One request over a connection of its own; the body of an answer of 200.
-Task<std::string> call(Session& session, HttpRequest request) {
-    request.accept = "application/json";
-    auto connection = co_await session.connect();
-    if (!connection) co_return Failure(std::move(connection).error());
-    const auto head = WEIR_CO_TRY(co_await session.request(**connection, std::move(request)));
-    auto body = WEIR_CO_TRY(co_await (*connection)->read_all(head));
-    if (head.status == 200) co_return body;
-    const Status status = read_status(Encoding::kJson, head.status, body);
-    co_return fail(Errc::kUnavailable, "{} {}: {}", head.status, status.reason, status.message);
+/// The body of an answer of 200.
+Task<std::string> call(Caller& caller, HttpRequest request) {
+    auto reply = WEIR_CO_TRY(co_await caller.call(std::move(request)));
+    if (reply.ok()) co_return std::move(reply.body);
+    co_return fail(Errc::kUnavailable, "{}", reply.text());
 }
 
 /// Conditions are merged by type.
-Task<> set_condition(Session& session, const std::string& node) {
+Task<> set_condition(Caller& caller, const std::string& node) {
     HttpRequest request;
     request.method = "PATCH";
     request.target = fmt::format("/api/v1/nodes/{}/status", node);
@@ -48,7 +43,7 @@ Task<> set_condition(Session& session, const std::string& node) {
                     R"("reason":"WeirIsUp","message":"weir-agent serves this node",)"
                     R"("lastHeartbeatTime":"{0}","lastTransitionTime":"{0}"}}]}}}})",
                     rfc3339_now());
-    WEIR_CO_CHECK(co_await call(session, std::move(request)));
+    WEIR_CO_CHECK(co_await call(caller, std::move(request)));
     co_return Result<void>();
 }
 
@@ -72,11 +67,11 @@ Result<std::optional<size_t>> find_taint(std::string_view list) {
 
 /// The list of taints is one value to every kind of merge: taken out by place, which is tested, so
 /// that what others change meanwhile stays.
-Task<> remove_taint(Session& session, const std::string& node) {
+Task<> remove_taint(Caller& caller, const std::string& node) {
     for (size_t round = 0; round < kMaxTaints; ++round) {
         HttpRequest look;
         look.target = fmt::format("/api/v1/nodes?fieldSelector=metadata.name%3D{}", node);
-        const auto list = WEIR_CO_TRY(co_await call(session, std::move(look)));
+        const auto list = WEIR_CO_TRY(co_await call(caller, std::move(look)));
         const auto index = WEIR_CO_TRY(find_taint(list));
         if (!index) co_return Result<void>();
         HttpRequest remove;
@@ -86,18 +81,19 @@ Task<> remove_taint(Session& session, const std::string& node) {
         remove.body = fmt::format(R"([{{"op":"test","path":"/spec/taints/{0}/key","value":"{1}"}},)"
                                   R"({{"op":"remove","path":"/spec/taints/{0}"}}])",
                                   *index, kTaint);
-        WEIR_CO_CHECK(co_await call(session, std::move(remove)));
+        WEIR_CO_CHECK(co_await call(caller, std::move(remove)));
     }
     co_return fail(Errc::kUnavailable, "somebody puts it back");
 }
 
-using Job = Task<> (*)(Session& session, const std::string& node);
+using Job = Task<> (*)(Caller& caller, const std::string& node);
 
 asio::awaitable<void> insist(Session& session, const std::string& node, Job job,
                              std::string_view what) {
+    Caller caller(session);
     asio::steady_timer timer(co_await asio::this_coro::executor);
     for (std::chrono::seconds delay = kFirstDelay;; delay = std::min(delay * 2, kMaxDelay)) {
-        const auto done = co_await job(session, node);
+        const auto done = co_await job(caller, node);
         if (done) co_return;
         if (delay == kFirstDelay) {
             log::warn("{}: {}; tried again until it is done", what, done.error().message());

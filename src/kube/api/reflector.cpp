@@ -248,7 +248,8 @@ void Reflector::handle_change(EventType type, Item item) {
     if (type == EventType::kDeleted) item.decoded.object.reset();
     if (type == EventType::kDeleted) item.decoded.errors.clear();
     shared_.inbox.apply(*std::move(item.decoded.key),
-                        {std::move(item.decoded.object), std::move(item.decoded.errors)});
+                        {std::move(item.decoded.object), std::move(item.decoded.errors),
+                         std::move(item.decoded.uid)});
 }
 
 void Reflector::collect(EventType type, Item item) {
@@ -262,7 +263,8 @@ void Reflector::collect(EventType type, Item item) {
     }
     listing_.objects.insert_or_assign(
         *std::move(item.decoded.key),
-        Change{std::move(item.decoded.object), std::move(item.decoded.errors)});
+        Change{std::move(item.decoded.object), std::move(item.decoded.errors),
+               std::move(item.decoded.uid)});
 }
 
 void Reflector::finish_list(std::string_view how) {
