@@ -25,6 +25,8 @@ def cluster_parser(commands):
     up.add_argument("--agent", choices=("binaries",), help="Weir as the network: binaries runs a build tree's programs")
     up.add_argument("--binaries", default=str(weir.RELEASE), metavar="DIR",
                     help="the build tree (default %(default)s)")
+    up.add_argument("--agent-flag", action="append", default=[], metavar="FLAG", dest="agent_flags",
+                    help="a flag for the agents, such as --agent-flag=--routing=vxlan; may be repeated")
     verbs.add_parser("down", help="remove the cluster, whatever state it is in")
     verbs.add_parser("status", help="what runs; exit status 1 unless all does")
     verbs.add_parser("kubectl", help="kubectl as the cluster's administrator", add_help=False)
@@ -70,7 +72,8 @@ def parse(arguments):
 
 def up(options):
     network = "weir" if options.agent else options.network
-    plan = plans.Plan(options.name, options.nodes, options.ip, network, options.proxy_mode, options.binaries)
+    plan = plans.Plan(options.name, options.nodes, options.ip, network, options.proxy_mode, options.binaries,
+                      tuple(options.agent_flags))
     clusters.Cluster(plan).up()
     progress(f"cluster \"{plan.name}\" is up: ./dev cluster kubectl get nodes")
     return 0

@@ -31,6 +31,7 @@ class Plan:
     network: str = "none"
     proxy_mode: str = "nftables"
     binaries: str = ""  # build tree whose programs nodes run, for network weir
+    agent_flags: tuple = ()  # more of the agents' flags
 
     def __post_init__(self):
         if not re.fullmatch(r"[a-z][a-z0-9]{0,11}", self.name):

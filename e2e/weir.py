@@ -34,7 +34,8 @@ def agent_command(plan, node, kubeconfig, cgroup_root):
     """
     return [f"{INSIDE}/agent/weir-agent", "--source=kubernetes", f"--kubeconfig={kubeconfig}", f"--node-name={node}",
             f"--cluster-cidrs={plan.pod_cidrs()}", f"--service-cidrs={plan.service_cidrs()}",
-            f"--cgroup-root={cgroup_root}", "--cni-conf-dir=/etc/cni/net.d", "--cni-bin-dir=/opt/cni/bin"]
+            f"--cgroup-root={cgroup_root}", "--cni-conf-dir=/etc/cni/net.d", "--cni-bin-dir=/opt/cni/bin",
+            *plan.agent_flags]
 
 
 def cgroup_root(node):
