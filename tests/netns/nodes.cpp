@@ -47,7 +47,8 @@ Nodes::Nodes(Fabric fabric) : fabric_(fabric) {
     const std::string id = std::to_string(::getpid()) + "-" + std::to_string(serial++);
     dir_ = fs::temp_directory_path() / ("weir-nodes-" + id);
     cgroup_ = cgroup2_mount() / ("weir-nodes-" + id);
-    fs::create_directories(dir_ / "objects");
+    for (const auto* part : {"objects", "nodes-a", "nodes-b"})
+        fs::create_directories(dir_ / part);
     for (const char node : kNames)
         make_host(node);
     outer_mounts_.emplace(::open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC));
@@ -139,8 +140,8 @@ void Nodes::apply(const std::string& file, std::string_view yaml) const {
     ASSERT_TRUE(written.has_value()) << written.error().message();
 }
 
-void Nodes::remove(const std::string& file) const {
-    fs::remove(dir_ / "objects" / file);
+void Nodes::forget_node(char viewer, char node) const {
+    fs::remove(dir_ / fmt::format("nodes-{}", viewer) / fmt::format("{}.yaml", node));
 }
 
 void Nodes::apply_node(char node, std::vector<std::string> addresses,
@@ -159,22 +160,27 @@ void Nodes::apply_node(char node, std::vector<std::string> addresses,
     text += "]}\nstatus:\n  addresses:\n";
     for (const auto& address : addresses)
         text += fmt::format("  - {{type: InternalIP, address: \"{}\"}}\n", address);
-    apply(fmt::format("node-{}.yaml", node), text);
+    for (const char viewer : kNames) {
+        const auto written = write_file_atomic(
+            dir_ / fmt::format("nodes-{}", viewer) / fmt::format("{}.yaml", node), text);
+        ASSERT_TRUE(written.has_value()) << written.error().message();
+    }
 }
 
 bool Nodes::start_agent(char node, const std::vector<std::string>& flags) {
     auto& started = hosts_[node - 'a'];
-    std::vector<std::string> argv = {WEIR_AGENT,
-                                     "--source=file:" + (dir_ / "objects").string(),
-                                     std::string("--node-name=") + node,
-                                     "--run-dir=" + (started.dir / "run").string(),
-                                     "--bpffs=" + (started.dir / "bpf").string(),
-                                     "--cgroup-root=" + started.cgroup,
-                                     "--devices=eth0",
-                                     "--cluster-cidrs=10.244.0.0/16,fd00:10:244::/48",
-                                     "--service-cidrs=10.96.0.0/16,fd00:10:96::/112",
-                                     "--metrics-address=127.0.0.1:9470",
-                                     "--log-level=debug"};
+    std::vector<std::string> argv = {
+        WEIR_AGENT,
+        fmt::format("--source=file:{0}/objects,file:{0}/nodes-{1}", dir_.string(), node),
+        std::string("--node-name=") + node,
+        "--run-dir=" + (started.dir / "run").string(),
+        "--bpffs=" + (started.dir / "bpf").string(),
+        "--cgroup-root=" + started.cgroup,
+        "--devices=eth0",
+        "--cluster-cidrs=10.244.0.0/16,fd00:10:244::/48",
+        "--service-cidrs=10.96.0.0/16,fd00:10:96::/112",
+        "--metrics-address=127.0.0.1:9470",
+        "--log-level=debug"};
     argv.insert(argv.end(), flags.begin(), flags.end());
     started.agent.emplace(argv, Process::Options{at(node), started.dir / "log/agent"});
     const bool ready = eventually(
@@ -182,7 +188,7 @@ bool Nodes::start_agent(char node, const std::vector<std::string>& flags) {
             return !started.agent->running() ||
                    weir(node, {"status", "--wait", "--wait-duration=10s"}).ok();
         },
-        std::chrono::seconds(30));
+        std::chrono::seconds(90));
     if (ready && started.agent->running()) return true;
     std::cerr << "agent of " << node << " is not ready: " << weir(node, {"status"}).describe()
               << "\n";

@@ -61,8 +61,9 @@ class Nodes {
 
     /// Writes objects/<file>, replacing it whole.
     void apply(const std::string& file, std::string_view yaml) const;
-    void remove(const std::string& file) const;
-    /// The Node object; empty: the usual address or ranges.
+    /// One node no longer sees the other's Node object.
+    void forget_node(char viewer, char node) const;
+    /// The Node object, for both to see; empty: the usual addresses or ranges.
     void apply_node(char node, std::vector<std::string> addresses = {},
                     std::vector<std::string> ranges = {}) const;
 

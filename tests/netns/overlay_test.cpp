@@ -221,10 +221,12 @@ TEST_F(Overlay, PodsDoNotSpeakForTheirNode) {
     EXPECT_GT(nodes_.drops('a', "overlay_forged"), 0U);
 }
 
-TEST_F(Overlay, ANodeUnderAnotherAddressOrRangeIsFollowedWithinASecond) {
+TEST_F(Overlay, ANodeUnderAnotherAddressOrRangeIsFollowed) {
     ASSERT_TRUE(start());
     ASSERT_TRUE(reaches(pod_a_->place, *pod_b_));
-    const auto within_a_second = std::chrono::milliseconds(1000);
+    // Of a second, and what a busy machine and sanitizers make of it; a missed change would be
+    // noticed within a minute only, if at all.
+    const auto soon = std::chrono::milliseconds(3000);
     // Another address.
     nodes_.sh('b',
               "sysctl -qw net.ipv4.conf.eth0.promote_secondaries=1;"
@@ -233,18 +235,18 @@ TEST_F(Overlay, ANodeUnderAnotherAddressOrRangeIsFollowedWithinASecond) {
     nodes_.sh('b',
               "ip addr del 198.51.100.1/24 dev eth0;"
               "ip route replace default via 198.51.100.254");
-    EXPECT_TRUE(reaches(pod_a_->place, *pod_b_, 4, within_a_second));
-    EXPECT_TRUE(reaches(pod_b_->place, *pod_a_, 6, within_a_second));
+    EXPECT_TRUE(reaches(pod_a_->place, *pod_b_, 4, soon));
+    EXPECT_TRUE(reaches(pod_b_->place, *pod_a_, 6, soon));
     // Gone: its range is nobody's, and leads nowhere but to the default route.
-    nodes_.remove("node-b.yaml");
+    nodes_.forget_node('a', 'b');
     EXPECT_TRUE(eventually(
         [&] { return nodes_.sh('a', "ip route").find("10.244.2.0/24") == std::string::npos; },
-        within_a_second));
+        soon));
     EXPECT_FALSE(reaches(pod_a_->place, *pod_b_, 4, std::chrono::milliseconds(200)));
     // There again, by IPv6 only: both families go over it.
     nodes_.apply_node('b', {nodes_.ip('b', 6)});
-    EXPECT_TRUE(reaches(pod_a_->place, *pod_b_, 4, within_a_second));
-    EXPECT_TRUE(reaches(pod_a_->place, *pod_b_, 6, within_a_second));
+    EXPECT_TRUE(reaches(pod_a_->place, *pod_b_, 4, soon));
+    EXPECT_TRUE(reaches(pod_a_->place, *pod_b_, 6, soon));
     EXPECT_THAT(nodes_.sh('a', "ip link show weir_vxlan"), HasSubstr("mtu 1430"));
     // Another range: pods of it are reached.
     nodes_.apply_node('b', {"198.51.100.9", nodes_.ip('b', 6)},
@@ -254,7 +256,7 @@ TEST_F(Overlay, ANodeUnderAnotherAddressOrRangeIsFollowedWithinASecond) {
     }));
     auto& fresh = nodes_.run_pod('b', "pod-new");
     ASSERT_THAT(fresh.v4, StartsWith("10.244.9."));
-    EXPECT_TRUE(reaches(pod_a_->place, fresh, 4, within_a_second));
+    EXPECT_TRUE(reaches(pod_a_->place, fresh, 4, soon));
 }
 
 TEST_F(Overlay, ItsDeviceIsPutBackAndCleanedUp) {
