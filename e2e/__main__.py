@@ -31,6 +31,8 @@ def cluster_parser(commands):
     up.add_argument("--ranges", choices=plans.RANGES, default="controllers",
                     help="who gives Nodes their pod ranges: the controller manager, or Weir's elected agent "
                          "(default %(default)s)")
+    up.add_argument("--agent-flag", action="append", default=[], metavar="FLAG", dest="agent_flags",
+                    help="a flag for the agents, such as --agent-flag=--routing=vxlan; may be repeated")
     verbs.add_parser("down", help="remove the cluster, whatever state it is in")
     verbs.add_parser("status", help="what runs; exit status 1 unless all does")
     verbs.add_parser("kubectl", help="kubectl as the cluster's administrator", add_help=False)
@@ -78,7 +80,7 @@ def up(options):
     if options.network == "weir" and Path(options.binaries) == weir.RELEASE:
         weir.build()
     plan = plans.Plan(options.name, options.nodes, options.ip, options.network, options.proxy_mode, options.binaries,
-                      options.agent, ranges=options.ranges)
+                      options.agent, ranges=options.ranges, agent_flags=tuple(options.agent_flags))
     clusters.Cluster(plan).up()
     progress(f"cluster \"{plan.name}\" is up: ./dev cluster kubectl get nodes")
     return 0

@@ -35,6 +35,7 @@ def values(plan, cgroup_root):
                     **assigned,
                     "serviceCIDRs": [str(SERVICES[family]) for family in plan.families]},
         "host": {"cgroupRoot": cgroup_root},
+        "extraArgs": list(plan.agent_flags),
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
             "nodeSelectorTerms": [{"matchExpressions": [without]}]}}}}
 

@@ -35,6 +35,7 @@ class Plan:
     binaries: str = ""  # build tree whose programs nodes run, for network weir
     agent: str = "binaries"  # how they run them: as services of the node, or in pods of the chart
     ranges: str = "controllers"  # who gives Nodes their pod ranges
+    agent_flags: tuple = ()  # more of the agents' flags
 
     def __post_init__(self):
         if not re.fullmatch(r"[a-z][a-z0-9]{0,11}", self.name):

@@ -47,7 +47,8 @@ def agent_command(plan, node, kubeconfig, cgroup_root):
     pools = [f"--pool-cidrs={plan.pod_cidrs()}", f"--pool-rest={POOL_REST}s"] if plan.ranges == "weir" else []
     return [f"{INSIDE}/agent/weir-agent", "--source=kubernetes", f"--kubeconfig={kubeconfig}", f"--node-name={node}",
             f"--cluster-cidrs={plan.pod_cidrs()}", f"--service-cidrs={plan.service_cidrs()}",
-            f"--cgroup-root={cgroup_root}", "--cni-conf-dir=/etc/cni/net.d", "--cni-bin-dir=/opt/cni/bin", *pools]
+            f"--cgroup-root={cgroup_root}", "--cni-conf-dir=/etc/cni/net.d", "--cni-bin-dir=/opt/cni/bin",
+            *pools, *plan.agent_flags]
 
 
 def cgroup_root(node):

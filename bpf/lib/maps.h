@@ -271,6 +271,18 @@ struct {
 	__type(value, __u32);
 } weir_cidrs SEC(".maps");
 
+/*
+ * Prefix -> the other node that owns it. Agent writes; tc reads, once a packet, on weir_vxlan only.
+ * Up to four a node: its pod ranges and its addresses.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct weir_cidr_key);
+	__type(value, struct weir_peer);
+} weir_peers SEC(".maps");
+
 /* --- what people see --- */
 
 /* reason * WEIR_DIRECTIONS + direction -> packets and bytes. Programs write; agent and CLI read. */

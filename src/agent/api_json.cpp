@@ -158,6 +158,7 @@ std::string_view struct_name();
     TYPE(Map, "map") \
     TYPE(Sweep, "sweep") \
     TYPE(IpamPool, "pool") \
+    TYPE(Routing, "routing") \
     TYPE(CniCount, "cni-count") \
     TYPE(FlowStats, "flow-stats") \
     TYPE(Pod, "pod") \

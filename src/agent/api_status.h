@@ -173,6 +173,30 @@ struct Datapath {
     }
 };
 
+/// How pods of other nodes are reached.
+struct Routing {
+    std::string mode;
+    std::string device;
+    uint64_t port = 0;
+    uint64_t mtu = 0;
+    uint64_t nodes = 0;
+    uint64_t native = 0;
+    uint64_t overlay = 0;
+    std::vector<std::string> elsewhere;
+
+    static constexpr void fields(auto&& add) {
+        add("mode", &Routing::mode, "native, vxlan or auto");
+        add("device", &Routing::device, "the overlay's device; empty: there is none");
+        add("port", &Routing::port, "UDP port of VXLAN; 0: there is none");
+        add("mtu", &Routing::mtu, "MTU of pods wired now, and of the overlay");
+        add("nodes", &Routing::nodes, "other nodes whose pods are routed to");
+        add("native", &Routing::native, "pod ranges reached over a shared link");
+        add("overlay", &Routing::overlay, "pod ranges reached by VXLAN");
+        add("elsewhere", &Routing::elsewhere,
+            "pod ranges beyond a router, which the network between the nodes has to know");
+    }
+};
+
 struct CniCount {
     std::string command;
     uint64_t code = 0;
@@ -217,6 +241,7 @@ struct Status {
     std::vector<Source> sources;
     Leader leader;
     Datapath datapath;
+    Routing routing;
     std::vector<IpamPool> ipam;
     std::vector<CniCount> cni;
     FlowStats flows;
@@ -238,6 +263,7 @@ struct Status {
         add("sources", &Status::sources, "where objects come from");
         add("leader", &Status::leader, "the agent that writes what concerns the whole cluster");
         add("datapath", &Status::datapath, "programs and tables in the kernel");
+        add("routing", &Status::routing, "the way to pods of other nodes");
         add("ipam", &Status::ipam, "address ranges");
         add("cni", &Status::cni, "requests of the container runtime");
         add("flows", &Status::flows, "flow records");

@@ -115,8 +115,18 @@ class Agent {
     /// Puts the loaded programs in force; returns their bank.
     Result<uint32_t> activate() {
         const auto activation = WEIR_TRY(datapath_->activate(to_datapath(config_.socket_hooks)));
-        WEIR_CHECK(host_->attach_devices(*datapath_));
+        WEIR_CHECK(attach());
         return activation.bank;
+    }
+
+    /// Only then may packets come by the overlay, and routes lead over it.
+    Result<void> attach() {
+        WEIR_CHECK(host_->attach_devices(*datapath_));
+        if (const auto linked = host_->ensure_link(); !linked) {
+            log::error("the host's links and routes: {}; tried again", linked.error().message());
+        }
+        wiring_->host_changed();
+        return {};
     }
 
     /// What waits for all objects: until then the tables and programs of the agent before go on.
@@ -125,7 +135,8 @@ class Agent {
         objects_->set_host_addresses(host_->addresses());
         set_host_ports();
         WEIR_CHECK(objects_->start());
-        follow_peers();
+        host_->set_peers(objects_->other_nodes(), objects_->node_addresses());
+        WEIR_CHECK(host_->write_tables(*datapath_));
         log::info("programs in force, bank {}", WEIR_TRY(activate()));
         WEIR_CHECK(install_cni(cni_install(config_)));
         refresh_names();
@@ -243,7 +254,7 @@ class Agent {
         loop_.watch(wiring_->cni().queue_fd(),
                     [this] { workers_.run([this] { wiring_->cni().drain_queue(); }); });
         loop_.every(100ms, [this] {
-            if (wiring_->mend()) replace_programs();
+            if (const auto links = wiring_->mend()) serve_anew(*links);
         });
         loop_.every(2s, [this] {
             if (objects_->started()) objects_->age(std::chrono::steady_clock::now());
@@ -297,12 +308,23 @@ class Agent {
         return {};
     }
 
-    /// weir0 was made anew: its index is part of the programs' configuration.
-    void replace_programs() {
-        if (auto result = reload(); !result) {
-            log::error("weir0 was removed by somebody and could not be served again: {}",
-                       result.error().message());
+    /// Links and routes as they should be now.
+    Result<void> ensure_link() {
+        const auto links = WEIR_TRY(host_->ensure_link());
+        if (links.anew()) serve_anew(links);
+        return {};
+    }
+
+    /// A link was made anew. Its index is part of the programs' configuration.
+    void serve_anew(const netlink::HostLinkState& links) {
+        const auto* loaded = datapath_->loaded();
+        const bool other = host_->made_anew(links, loaded ? &loaded->config() : nullptr);
+        auto served = other ? reload() : objects_->started() ? attach() : Result<void>();
+        if (!served) {
+            log::error("weir0 or weir_vxlan was removed by somebody and is not served again: {}",
+                       served.error().message());
         }
+        wiring_->host_changed();
     }
 
     Objects::Hooks object_hooks() {
@@ -331,8 +353,11 @@ class Agent {
 
     /// Not before all Nodes are known: an agent before may have made the routes.
     void follow_peers() {
-        if (!host_->set_peers(objects_->other_nodes())) return;
-        if (const auto linked = host_->ensure_link(); !linked) {
+        if (!host_->set_peers(objects_->other_nodes(), objects_->node_addresses())) return;
+        if (const auto written = host_->write_tables(*datapath_); !written) {
+            log::error("tables of other nodes: {}", written.error().message());
+        }
+        if (const auto linked = ensure_link(); !linked) {
             log::error("routes to other nodes: {}; tried again", linked.error().message());
         }
         wiring_->host_changed();
@@ -366,7 +391,7 @@ class Agent {
         host_->set_pod_ranges(wanted);
         wiring_->host_changed();
         if (host_->routers() != before) return reload();
-        WEIR_CHECK(host_->ensure_link());
+        WEIR_CHECK(ensure_link());
         return host_->write_tables(*datapath_);
     }
 

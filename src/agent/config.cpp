@@ -109,6 +109,13 @@ Result<SocketHooks> parse_hooks(std::string_view text) {
     return fail(Errc::kInvalid, "\"{}\" is none of all, host, off", text);
 }
 
+Result<Routing> parse_routing(std::string_view text) {
+    for (const auto mode : {Routing::kNative, Routing::kVxlan, Routing::kAuto}) {
+        if (text == to_string(mode)) return mode;
+    }
+    return fail(Errc::kInvalid, "\"{}\" is none of native, vxlan, auto", text);
+}
+
 Result<log::Format> parse_format(std::string_view text) {
     if (text == "text") return log::Format::kText;
     if (text == "json") return log::Format::kJson;
@@ -210,7 +217,15 @@ constexpr Option kOptions[] = {
     {{"snat-ports", "A-B", "45056-65535",
       "source ports of translated flows, kept away from the host's own"},
      set<&Config::snat_ports, parse_ports>},
-    {{"mtu", "BYTES", "0", "MTU of pods; 0: the smallest of the external devices"},
+    {{"routing", "native|vxlan|auto", "native",
+      "pods of other nodes: by routes over links that nodes share (else the fabric's to route), "
+      "encapsulated in VXLAN, or by routes where a link is shared and VXLAN elsewhere"},
+     set<&Config::routing, parse_routing>},
+    {{"vxlan-port", "PORT", "4789", "UDP port of VXLAN between nodes, the same on all of them"},
+     set_count<&Config::vxlan_port, 1, 65535>},
+    {{"mtu", "BYTES", "0",
+      "MTU of pods; 0: the smallest of the external devices, less 50 or 70 bytes for VXLAN over "
+      "IPv4 or IPv6"},
      set_count<&Config::mtu, 0, 65535>},
     {{"max-pods", "N", "1024", "capacity: pods of this node"},
      set_count<&Config::max_pods, 8, 65535>},
@@ -389,17 +404,28 @@ std::string host_name() {
     return ::uname(&name) == 0 ? name.nodename : "localhost";
 }
 
-Result<void> check_together(const Config& config) {
-    if (config.snat_ports.first <= config.node_ports.last &&
-        config.node_ports.first <= config.snat_ports.last) {
-        return fail(Errc::kInvalid, "snat-ports {}-{} and node-ports {}-{} overlap",
-                    config.snat_ports.first, config.snat_ports.last, config.node_ports.first,
-                    config.node_ports.last);
+Result<void> check_ports(const Config& config) {
+    const PortRange& snat = config.snat_ports;
+    const PortRange& nodes = config.node_ports;
+    if (snat.first <= nodes.last && nodes.first <= snat.last) {
+        return fail(Errc::kInvalid, "snat-ports {}-{} and node-ports {}-{} overlap", snat.first,
+                    snat.last, nodes.first, nodes.last);
     }
-    if (config.snat_ports.last - config.snat_ports.first < 255) {
-        return fail(Errc::kInvalid, "snat-ports {}-{}: at least 256 ports are needed",
-                    config.snat_ports.first, config.snat_ports.last);
+    if (snat.last - snat.first < 255) {
+        return fail(Errc::kInvalid, "snat-ports {}-{}: at least 256 ports are needed", snat.first,
+                    snat.last);
     }
+    const auto within = [&](const PortRange& range) {
+        return config.vxlan_port >= range.first && config.vxlan_port <= range.last;
+    };
+    if (within(snat) || within(nodes)) {
+        return fail(Errc::kInvalid, "vxlan-port {} is among snat-ports or node-ports",
+                    config.vxlan_port);
+    }
+    return {};
+}
+
+Result<void> check_ranges(const Config& config) {
     for (const auto& pool : config.pool_cidrs) {
         const bool within = std::ranges::any_of(config.cluster_cidrs, [&](const IpPrefix& cluster) {
             return cluster.family() == pool.family() && cluster.length() <= pool.length() &&
@@ -433,6 +459,18 @@ std::string_view to_string(SocketHooks mode) {
             return "host";
         case SocketHooks::kOff:
             return "off";
+    }
+    return "?";
+}
+
+std::string_view to_string(Routing mode) {
+    switch (mode) {
+        case Routing::kNative:
+            return "native";
+        case Routing::kVxlan:
+            return "vxlan";
+        case Routing::kAuto:
+            return "auto";
     }
     return "?";
 }

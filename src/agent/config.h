@@ -19,6 +19,10 @@ namespace weir::agent {
 enum class SocketHooks : uint8_t { kAll, kHost, kOff };
 std::string_view to_string(SocketHooks mode);
 
+/// How pods of other nodes are reached (docs/host-network.md).
+enum class Routing : uint8_t { kNative, kVxlan, kAuto };
+std::string_view to_string(Routing mode);
+
 struct PortRange {
     uint16_t first = 0;
     uint16_t last = 0;  ///< inclusive
@@ -55,7 +59,9 @@ struct Config {
     SocketHooks socket_hooks = SocketHooks::kAll;
     PortRange node_ports;
     PortRange snat_ports;
-    uint32_t mtu = 0;  ///< 0: the smallest of the external devices
+    Routing routing = Routing::kNative;
+    uint32_t vxlan_port = 0;  ///< UDP
+    uint32_t mtu = 0;  ///< 0: the smallest of the external devices, less the overlay's headers
     uint32_t max_pods = 0;
     uint32_t max_services = 0;
     uint32_t max_slots = 0;

@@ -14,6 +14,7 @@
 #include "agent/version.h"
 #include "common/log.h"
 #include "common/rfc3339.h"
+#include "datapath/netlink/names.h"
 #include "datapath/programs.h"
 #include "datapath/sweep.h"
 #include "weir/limits.h"
@@ -203,6 +204,7 @@ Result<api::Status> Views::status() const {
     out.sources = sources();
     if (const auto* api = in_.objects.api()) out.leader = leader_of(*api);
     out.datapath = datapath();
+    out.routing = routing();
     out.ipam = pools();
     const auto counters = in_.cni.counters();
     for (size_t i = 0; i < kCniOperations.size(); ++i) {
@@ -282,6 +284,11 @@ std::vector<api::Problem> Views::problems() const {
                                     store.label(conflict.used.source), conflict.used.line),
              .since = rfc3339(conflict.since)});
     }
+    if (const auto& peers = in_.host.peers()) {
+        for (const auto& range : peers->refused)
+            out.push_back(
+                {.source = source, .object = "Node " + range.node, .message = range.text});
+    }
     const auto of_service = [&](const std::string& service, const std::string& message) {
         out.push_back({.source = source, .object = "Service " + service, .message = message});
     };
@@ -290,6 +297,23 @@ std::vector<api::Problem> Views::problems() const {
     for (const auto& [service, warnings] : in_.objects.warnings()) {
         for (const auto& warning : warnings)
             of_service(service.to_string(), warning);
+    }
+    return out;
+}
+
+api::Routing Views::routing() const {
+    api::Routing out;
+    out.mode = to_string(in_.start.config.routing);
+    out.mtu = in_.host.pod_mtu();
+    if (in_.host.has_overlay()) {
+        out.device = netlink::kOverlayLink;
+        out.port = in_.start.config.vxlan_port;
+    }
+    if (const auto& peers = in_.host.peers()) {
+        out.nodes = peers->nodes;
+        out.overlay = peers->overlay;
+        out.native = peers->routes.size() - peers->overlay;
+        out.elsewhere = peers->elsewhere;
     }
     return out;
 }
@@ -309,6 +333,11 @@ api::Datapath Views::datapath() const {
         out.devices_left_alone.push_back(fmt::format("{} ({})", device.name, device.why));
     }
     out.hooks.push_back({"dev_out", "weir0", out.device_attach, true});
+    if (in_.host.has_overlay()) {
+        const std::string overlay(netlink::kOverlayLink);
+        out.hooks.push_back({"dev_in", overlay, out.device_attach, true});
+        out.hooks.push_back({"dev_out", overlay, out.device_attach, true});
+    }
     out.hooks.push_back({"pod_from", "pods", "clsact", true});
     out.hooks.push_back({"pod_to", "pods", "clsact", true});
     if (config.socket_hooks == SocketHooks::kOff) {

@@ -68,18 +68,18 @@ void Wiring::mark_all() {
         [](netlink::Watcher& watcher) { watcher.mark_all(std::chrono::steady_clock::now()); });
 }
 
-bool Wiring::mend() {
+std::optional<netlink::HostLinkState> Wiring::mend() {
     const auto report = pods_->with_watcher([](netlink::Watcher& watcher) {
         const auto now = std::chrono::steady_clock::now();
         const auto due = watcher.due();
         return due && *due <= now ? std::optional(watcher.run_due(now)) : std::nullopt;
     });
-    if (!report) return false;
+    if (!report) return std::nullopt;
     for (const auto& problem : report->repaired)
         log::warn("put back: {}", problem.text);
     for (const auto& error : report->failures)
         log::error("{}", error.message());
-    return report->host && report->host->created;
+    return report->host && report->host->anew() ? report->host : std::nullopt;
 }
 
 }  // namespace weir::agent

@@ -35,8 +35,9 @@ class Wiring {
     void on_readable();
     /// Everything is looked at with the next mend().
     void mark_all();
-    /// Puts back what others removed of ours, if it is time to; true: weir0 was made anew.
-    bool mend();
+    /// Puts back what others removed of ours, if it is time to. The host's links, if one of them
+    /// was made anew.
+    std::optional<netlink::HostLinkState> mend();
 
   private:
     Wiring(Host& host, std::unique_ptr<netlink::NetNsThread> threads);

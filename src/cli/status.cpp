@@ -89,6 +89,28 @@ std::string maps_text(const api::Datapath& datapath, const OutputOptions& output
     return table.empty() ? "" : "\n" + table.text(output);
 }
 
+/// Ranges named in the text; -o json has them all.
+constexpr size_t kMaxElsewhere = 5;
+
+std::string routing_text(const api::Routing& routing) {
+    std::string text = routing.mode;
+    if (!routing.device.empty()) {
+        text += fmt::format(" ({}, UDP port {})", routing.device, routing.port);
+    }
+    text += fmt::format(", MTU {}: {} other nodes, {} ranges over shared links, {} by VXLAN",
+                        routing.mtu, routing.nodes, routing.native, routing.overlay);
+    text = line("Routing", text);
+    if (routing.elsewhere.empty()) return text;
+    std::vector<std::string> named = routing.elsewhere;
+    named.resize(std::min(named.size(), kMaxElsewhere));
+    const size_t more = routing.elsewhere.size() - named.size();
+    return text +
+           line("  no route",
+                fmt::format("{}{}: no link is shared, so the network between "
+                            "the nodes has to know them",
+                            join(named, ", "), more == 0 ? "" : fmt::format(" and {} more", more)));
+}
+
 std::string pools_text(const api::Status& status) {
     std::string text;
     for (const auto& pool : status.ipam) {
@@ -128,6 +150,7 @@ std::string status_text(const api::Status& status, const OutputOptions& output) 
     if (!datapath.devices_left_alone.empty()) {
         text += line("Left alone", join(datapath.devices_left_alone, ", "));
     }
+    text += routing_text(status.routing);
     text += line("Hooks", hooks_text(datapath));
     text += line("Sweep", fmt::format("ran {:.1f} s ago, {} flows expired since the start",
                                       datapath.sweep.last_run_seconds, datapath.sweep.expired));

@@ -255,6 +255,7 @@ Result<Tables> make_tables(const GetMap& get, bool writable) {
         WEIR_TABLE(node_addrs),
         WEIR_TABLE(netns),
         WEIR_TABLE(cidrs),
+        WEIR_TABLE(peers),
         WEIR_TABLE(drops),
         WEIR_TABLE(counters),
     };

@@ -93,6 +93,7 @@ struct Tables {
     HashMap<weir_addr, uint32_t> node_addrs;
     HashMap<uint64_t, weir_netns> netns;
     LpmMap<weir_cidr_key, uint32_t> cidrs;
+    LpmMap<weir_cidr_key, weir_peer> peers;
     PercpuArray<weir_count> drops;
     PercpuArray<uint64_t> counters;
 

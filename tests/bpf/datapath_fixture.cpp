@@ -438,9 +438,9 @@ void Datapath::reset() {
         walk_established(map(name), empty);
     }
     set_counts(WEIR_CT_COUNTS_NONE);
-    for (const char* name :
-         {"weir_half4", "weir_half6", "weir_frags", "weir_vips", "weir_pods", "weir_devices",
-          "weir_node_addrs", "weir_cidrs", "weir_socks", "weir_ranges", "weir_affinity"}) {
+    for (const char* name : {"weir_half4", "weir_half6", "weir_frags", "weir_vips", "weir_pods",
+                             "weir_devices", "weir_node_addrs", "weir_cidrs", "weir_peers",
+                             "weir_socks", "weir_ranges", "weir_affinity"}) {
         std::array<uint8_t, 64> key{};
         while (bpf_map_get_next_key(map(name), nullptr, key.data()) == 0) {
             remove(map(name), key.data());
@@ -544,6 +544,12 @@ void populate(Datapath& d) {
     add_range(d, "fd00::/32", WEIR_CIDR_POD);
     add_range(d, "fd00:0:0:1::/64", WEIR_CIDR_POD | WEIR_CIDR_LOCAL_PODS);
     add_range(d, "fd00:96::/112", WEIR_CIDR_SERVICE);
+}
+
+void add_peer(Datapath& d, const IpAddress& owned, const IpAddress& outer) {
+    weir_peer peer{};
+    peer.outer = outer.abi();
+    d.set("weir_peers", weir_cidr_key{128, owned.abi()}, peer);
 }
 
 void add_service(Datapath& d, const ServiceSpec& spec) {

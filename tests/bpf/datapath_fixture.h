@@ -120,6 +120,10 @@ inline constexpr Mac kHostMac = {0xee, 0xee, 0xee, 0xee, 0xee, 0xee};
 /// Fills endpoints, devices, addresses and ranges of both families.
 void populate(Datapath& datapath);
 
+inline constexpr uint16_t kOverlayPort = 4789;
+/// Another node, which takes encapsulated packets at `outer`, has this address.
+void add_peer(Datapath& datapath, const IpAddress& owned, const IpAddress& outer);
+
 /// One Service port at `vip`:80 (and `node_port`, if not zero) with these backends.
 struct ServiceSpec {
     IpAddress vip;

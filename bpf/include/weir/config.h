@@ -47,9 +47,11 @@ struct weir_config {
 		router[2]; /* weir0's own addresses, [0] IPv4, [1] IPv6; zero: family off */
 	struct weir_addr gateway[2]; /* the pods' next hop: link-local, the same on every veth */
 	__u8 host_mac[6];	     /* MAC of the host side of every pod's veth */
-	__u8 pad[2];
+	__u16 overlay_port;	     /* UDP, host byte order; 0: none */
 	struct weir_timeouts timeout;
+	__u32 overlay_ifindex; /* weir_vxlan; 0: there is none */
+	__u32 pad;
 };
-WEIR_ABI_VALUE(struct weir_config, 144);
+WEIR_ABI_VALUE(struct weir_config, 152);
 
 #endif

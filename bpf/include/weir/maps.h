@@ -28,6 +28,7 @@
 	WEIR_MAP(weir_node_addrs, "addresses of this host")                                        \
 	WEIR_MAP(weir_netns, "network namespaces the socket hooks serve")                          \
 	WEIR_MAP(weir_cidrs, "Service, pod and exception ranges")                                  \
+	WEIR_MAP(weir_peers, "other nodes by their ranges and addresses")                          \
 	WEIR_MAP(weir_drops, "drops by reason and direction")                                      \
 	WEIR_MAP(weir_counters, "other counters")                                                  \
 	WEIR_MAP(weir_buckets, "token buckets of drop events")                                     \

@@ -37,12 +37,21 @@ struct WantedAddress {
     unsigned length;
 };
 
-std::vector<RouteSpec> wanted_routes(const HostLinkSpec& spec, uint32_t ifindex) {
+/// weir0's address in the node's first range of a family: what the host has at other nodes' pods,
+/// for it belongs to this node there, too.
+std::optional<IpAddress> router_of(const HostLinkSpec& spec, Family family) {
+    for (const IpPrefix& range : spec.pod_ranges) {
+        if (range.family() == family) return router_address(range);
+    }
+    return std::nullopt;
+}
+
+std::vector<RouteSpec> wanted_routes(const HostLinkSpec& spec, const HostLinkState& state) {
     std::vector<RouteSpec> routes;
     for (const IpPrefix& range : spec.service_ranges) {
         RouteSpec route;
         route.dst = range;
-        route.oif = ifindex;
+        route.oif = state.ifindex;
         route.source = spec.node_address[family_index(range.family())];
         routes.push_back(route);
     }
@@ -52,10 +61,13 @@ std::vector<RouteSpec> wanted_routes(const HostLinkSpec& spec, uint32_t ifindex)
         routes.push_back(route);
     }
     for (const PeerRoute& peer : spec.peers.value_or(std::vector<PeerRoute>())) {
+        const bool overlay = peer.ifindex == 0;
+        if (overlay && !state.overlay.up) continue;
         RouteSpec route;
         route.dst = peer.pods;
-        route.oif = peer.ifindex;
+        route.oif = overlay ? state.overlay.ifindex : peer.ifindex;
         route.gateway = peer.via;
+        if (overlay) route.source = router_of(spec, peer.pods.family());
         routes.push_back(route);
     }
     return routes;
@@ -100,13 +112,6 @@ Result<std::vector<Route>> our_routes(Socket& socket, std::optional<uint32_t> if
     return found;
 }
 
-Result<std::optional<Link>> find(Socket& socket, std::string_view name) {
-    auto bytes = socket.get(get_link(std::string(name)));
-    if (!bytes && bytes.error().os_errno() == ENODEV) return std::nullopt;
-    if (!bytes) return Failure(std::move(bytes).error());
-    return parse_link(reinterpret_cast<const nlmsghdr*>(bytes->data()));
-}
-
 /// Routers learnt from advertisements, which the kernel forgets whenever IPv6 forwarding is
 /// switched on for any one device.
 Result<bool> has_advertised_router(Socket& socket) {
@@ -130,7 +135,13 @@ class Ensure {
         WEIR_CHECK(pair());
         WEIR_CHECK(settings());
         WEIR_CHECK(addresses());
+        if (spec_.overlay) {
+            state_.overlay = WEIR_TRY(ensure_overlay(socket_, *spec_.overlay, state_.repaired));
+        }
         WEIR_CHECK(routes());
+        if (!spec_.overlay && spec_.peers && WEIR_TRY(remove_overlay(socket_))) {
+            note(Kind::kLink, "weir_vxlan was there");
+        }
         return std::move(state_);
     }
 
@@ -141,8 +152,8 @@ class Ensure {
     Result<void> pair() {
         // A crash in the middle of create() may have left it on.
         WEIR_CHECK(journal_.restore(kDefaultForwarding6));
-        auto link = WEIR_TRY(find(socket_, kHostLink));
-        const auto peer = WEIR_TRY(find(socket_, kHostLinkPeer));
+        auto link = WEIR_TRY(find_link(socket_, kHostLink));
+        const auto peer = WEIR_TRY(find_link(socket_, kHostLinkPeer));
         for (const auto& one : {link, peer}) {
             if (!one || (one->is_ours() && one->kind == "veth")) continue;
             return fail(Errc::kExists,
@@ -178,7 +189,7 @@ class Ensure {
                                  {std::string(kHostLinkPeer), kPeerMac, spec_.mtu, std::nullopt}));
         if (inherit) WEIR_CHECK(journal_.restore(kDefaultForwarding6));
         WEIR_CHECK(made);
-        link_ = WEIR_TRY(find(socket_, kHostLink)).value_or(Link{});
+        link_ = WEIR_TRY(find_link(socket_, kHostLink)).value_or(Link{});
         state_.ifindex = link_.ifindex;
         state_.created = true;
         note(Kind::kLink, "weir0 was not there");
@@ -190,7 +201,7 @@ class Ensure {
             link_.mac != spec_.mac || link_.mtu != spec_.mtu || !link_.is_up()) {
             if (!state_.created) note(Kind::kLink, "weir0 had other settings, or was down");
             WEIR_CHECK(set_both());
-        } else if (const auto peer = WEIR_TRY(find(socket_, kHostLinkPeer));
+        } else if (const auto peer = WEIR_TRY(find_link(socket_, kHostLinkPeer));
                    peer && !peer->is_up()) {
             note(Kind::kLink, "weir1 was down");
             WEIR_CHECK(set_both());
@@ -268,7 +279,7 @@ class Ensure {
     }
 
     Result<void> routes() {
-        const auto wanted = wanted_routes(spec_, state_.ifindex);
+        const auto wanted = wanted_routes(spec_, state_);
         const auto have = WEIR_TRY(our_routes(socket_, state_.ifindex));
         // Thousands, in a large cluster.
         std::multimap<IpPrefix, const Route*> had;
@@ -337,11 +348,12 @@ Result<HostLinkState> HostLink::ensure(const HostLinkSpec& spec) {
 
 Result<void> HostLink::remove() {
     Socket socket = WEIR_TRY(Socket::open());
-    const auto link = WEIR_TRY(find(socket, kHostLink));
+    const auto link = WEIR_TRY(find_link(socket, kHostLink));
     for (const Route& one : WEIR_TRY(our_routes(socket, std::nullopt))) {
         auto deleted = socket.run(delete_route(spec_of(one)));
         if (!deleted && deleted.error().code() != Errc::kNotFound) return deleted;
     }
+    WEIR_TRY(remove_overlay(socket));
     if (!link || !link->is_ours()) return {};
     auto deleted = socket.run(delete_link(link->ifindex));
     if (!deleted && deleted.error().os_errno() != ENODEV) return deleted;

@@ -219,8 +219,7 @@ Result<std::vector<FoundPodLink>> list_links(Socket& host) {
         get_links(), [&found] { found.clear(); },
         [&found](const nlmsghdr* message) {
             auto link = parse_link(message);
-            if (!link || !link->is_ours() || link->name == kHostLink ||
-                link->name == kHostLinkPeer) {
+            if (!link || !link->is_ours() || is_host_link(link->name)) {
                 return;
             }
             auto attachment = attachment_of(*link);
