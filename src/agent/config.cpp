@@ -530,7 +530,8 @@ Result<Start> parse_start(std::span<const char* const> arguments,
         start.origins.push_back(origin);
     }
     if (start.config.node_name.empty()) start.config.node_name = host_name();
-    WEIR_CHECK(check_together(start.config));
+    WEIR_CHECK(check_ports(start.config));
+    WEIR_CHECK(check_ranges(start.config));
     return start;
 }
 
