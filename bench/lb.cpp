@@ -84,6 +84,7 @@ datapath::Tables make_tables() {
             .node_addrs = make_hash<decltype(Tables::node_addrs)>(1),
             .netns = make_hash<decltype(Tables::netns)>(1),
             .cidrs = make_hash<decltype(Tables::cidrs)>(1, BPF_MAP_TYPE_LPM_TRIE),
+            .peers = make_hash<decltype(Tables::peers)>(1, BPF_MAP_TYPE_LPM_TRIE),
             .drops = make_percpu<weir_count>(),
             .counters = make_percpu<uint64_t>()};
 }
