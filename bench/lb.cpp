@@ -18,12 +18,14 @@
 #include "kube/store.h"
 #include "lb/planner.h"
 #include "lb/tables.h"
+#include "must.h"
 #include "rows.h"
 #include "weir/limits.h"
 
 namespace {
 
 using namespace weir;
+using bench::must;
 using bench::print;
 using bench::quantile;
 using bench::Row;
@@ -37,15 +39,6 @@ constexpr lb::Capacities kCapacities = {
     .vips = 131072, .services = 65536, .slots = 524288, .backends = 262144, .ranges = 65536};
 constexpr double kAimLoadMs = 1000;
 constexpr double kAimChangeMs = 10;
-
-template <typename T>
-T must(Result<T> result) {
-    if (!result) {
-        fmt::print(stderr, "bench_lb: {}\n", result.error().message());
-        std::exit(1);
-    }
-    if constexpr (!std::is_void_v<T>) return std::move(*result);
-}
 
 /// A map of the shape that the table wants.
 template <typename Table>
@@ -91,6 +84,7 @@ datapath::Tables make_tables() {
             .node_addrs = make_hash<decltype(Tables::node_addrs)>(1),
             .netns = make_hash<decltype(Tables::netns)>(1),
             .cidrs = make_hash<decltype(Tables::cidrs)>(1, BPF_MAP_TYPE_LPM_TRIE),
+            .peers = make_hash<decltype(Tables::peers)>(1, BPF_MAP_TYPE_LPM_TRIE),
             .drops = make_percpu<weir_count>(),
             .counters = make_percpu<uint64_t>()};
 }

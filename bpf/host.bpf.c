@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The host's devices. dev_in: ingress of external devices. dev_out: egress of external devices, of
- * weir0, and of lo while the socket hooks are off. Most of what passes here is none of Weir's
- * business: it must cost little and go on to the next program.
+ * The host's devices. dev_in: ingress of external devices and of weir_vxlan. dev_out: egress of
+ * these, of weir0, and of lo while the socket hooks are off. Most of what passes here is none of
+ * Weir's business: it must cost little and go on to the next program.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -15,6 +15,7 @@
 #include "lib/frag.h"
 #include "lib/icmp.h"
 #include "lib/new_flow.h"
+#include "lib/overlay.h"
 #include "lib/parse.h"
 #include "lib/reject.h"
 #include "lib/sweep.h"
@@ -80,6 +81,8 @@ static __always_inline int dev_in_tracked(struct __sk_buff *skb, struct weir_ctx
 	struct weir_ct *ct;
 	int verdict;
 
+	if (ours && is_overlay_port(ctx, ctx->t.dport))
+		return PASS;
 	if (ours && !concerns_us(ctx))
 		return dev_in_pass(skb, ctx);
 	ct = ct_find(ctx);
@@ -98,6 +101,8 @@ static __always_inline int dev_in_frame(struct __sk_buff *skb, struct weir_ctx *
 {
 	int kind = parse_device(ctx, skb, WEIR_HOOK_DEV_IN);
 
+	if (is_overlay(skb->ifindex) && (kind != PARSE_IP || !from_owner(skb, ctx)))
+		return drop(ctx, OVERLAY_SOURCE);
 	if (is_foreign(ctx, kind))
 		return PASS;
 	if (ctx->frag)
@@ -157,6 +162,9 @@ static __always_inline int dev_in_start(struct __sk_buff *skb, struct weir_ctx *
 	where = classify(ctx, &s->ct[0]);
 	if (!s->ct[0].service && where != TO_POD)
 		return where == TO_HOST ? dev_in_own(skb, ctx) : PASS;
+	/* A pod is answered by the routes of then; who is no pod, the way it came. */
+	if (!s->ct[0].service && is_overlay(skb->ifindex) && !is_peer_node(&ctx->t.saddr))
+		s->ct[0].ifindex = 0;
 	verdict = dev_in_route(skb, ctx, &s->ct[0], where, &snat);
 	if (verdict == PASS)
 		verdict = open_flow(skb, ctx, s, snat);
@@ -206,13 +214,6 @@ STAGE_PROGRAM(dev_in_reject, WEIR_HOOK_DEV_IN, reject)
 
 /* --- from the host --- */
 
-static __always_inline bool is_loopback(const struct weir_addr *addr)
-{
-	if (addr_is_v4(addr))
-		return (bpf_ntohl(addr->w[3]) >> 24) == 127;
-	return !(addr->w[0] | addr->w[1] | addr->w[2]) && addr->w[3] == bpf_htonl(1);
-}
-
 /* A tracked packet on its way out of a device. */
 static __always_inline int dev_out_known(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
@@ -230,7 +231,7 @@ static __always_inline int dev_out_tracked(struct __sk_buff *skb, struct weir_ct
 	struct weir_ct *ct;
 	int verdict;
 
-	if (skb->ifindex == LOOPBACK_IFINDEX && is_loopback(&ctx->t.daddr))
+	if (skb->ifindex == LOOPBACK_IFINDEX && addr_is_loopback(&ctx->t.daddr))
 		return PASS;
 	ct = ct_find(ctx);
 	if (ct) {
@@ -253,6 +254,8 @@ static __always_inline int dev_out_frame(struct __sk_buff *skb, struct weir_ctx 
 {
 	int kind;
 
+	if (is_overlay(skb->ifindex))
+		return encapsulate(skb, ctx);
 	if ((skb->mark & WEIR_MARK_MASK) == WEIR_MARK_DELIVERED) {
 		skb->mark = 0;
 		return PASS;

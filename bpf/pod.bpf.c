@@ -52,18 +52,23 @@ static __always_inline int pod_from_tracked(struct __sk_buff *skb, struct weir_c
 	return verdict == PASS ? forward(skb, ctx) : verdict;
 }
 
+/*
+ * Listener reports of the link itself interest nobody but a multicast router; the stack ignores
+ * them.
+ */
+static __always_inline bool is_links_report(const struct weir_ctx *ctx)
+{
+	return ctx->icmp == CLASS_LISTENER &&
+	       (addr_is_link_local6(&ctx->t.saddr) || addr_is_zero(&ctx->t.saddr));
+}
+
 static __always_inline int pod_from_ip(struct __sk_buff *skb, struct weir_ctx *ctx,
 				       struct weir_endpoint *ep)
 {
 	if (ctx->icmp == CLASS_NEIGHBOUR)
 		return STAGE(NEIGHBOUR);
 	if (!addr_equal(&ctx->t.saddr, &ep->addr[!!ctx->v6])) {
-		/* Listener reports interest nobody but a multicast router; the stack ignores them.
-		 */
-		if (ctx->icmp == CLASS_LISTENER &&
-		    (addr_is_link_local6(&ctx->t.saddr) || addr_is_zero(&ctx->t.saddr)))
-			return PASS;
-		return drop(ctx, SPOOFED_SOURCE);
+		return is_links_report(ctx) ? PASS : drop(ctx, SPOOFED_SOURCE);
 	}
 	if (ctx->icmp == CLASS_LISTENER)
 		return PASS;
@@ -79,8 +84,12 @@ static __always_inline int pod_from_frame(struct __sk_buff *skb, struct weir_ctx
 	int kind = parse(skb, ctx, WEIR_HOOK_POD_FROM, ETH_HEADER_LEN);
 	struct weir_endpoint *ep = own_endpoint(skb, ctx);
 
-	if (!ep)
+	if (!ep) {
+		/* A link speaks as soon as it is up, its pod is in the tables a moment later. */
+		if (kind == PARSE_IP && is_links_report(ctx))
+			return PASS;
 		return drop(ctx, UNKNOWN_ENDPOINT);
+	}
 	if (kind == PARSE_IP)
 		return pod_from_ip(skb, ctx, ep);
 	if (kind == PARSE_ARP)
@@ -236,10 +245,16 @@ ENTRY_PROGRAM(pod_to, WEIR_HOOK_POD_TO, pod_to_frame)
 
 static __always_inline int pod_to_start(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
+	struct weir_endpoint *ep = own_endpoint(skb, ctx);
 	struct weir_scratch *s;
 	int verdict;
 
-	own_endpoint(skb, ctx);
+	/*
+	 * The pod will not take what is not for it; and an entry with its address as the source
+	 * would let it send there, whatever is there.
+	 */
+	if (!ep || !addr_equal(&ctx->t.daddr, &ep->addr[!!ctx->v6]))
+		return PASS;
 	s = flow_begin(ctx);
 	if (!s)
 		return drop(ctx, INTERNAL);

@@ -1,6 +1,7 @@
 # weir_fuzz_target(NAME SOURCES ... LINKS ... [CORPUS DIR] [DICTIONARY FILE] [SECONDS N]): a libFuzzer
-# binary fuzz_NAME. It runs for a few seconds in the tests, from the corpus in the tree, and as long as
-# one likes by `./dev fuzz NAME SECONDS`. New inputs go to the build tree; what they found and is worth
+# binary fuzz_NAME. It runs for a few seconds in the tests, from the corpus in the tree and the same seed
+# each time, so that a change is judged by what it changed; and with new seeds as long as one likes by
+# `./dev fuzz NAME SECONDS`. New inputs go to the build tree; what they found and is worth
 # keeping is copied to the corpus by hand. Only in builds with sanitizers.
 function(weir_fuzz_target name)
   if(NOT WEIR_SANITIZE)
@@ -34,6 +35,6 @@ function(weir_fuzz_target name)
 # fuzz_${name}, as the tests run it; arguments are libFuzzer's, e.g. -max_total_time=3600.
 exec $<TARGET_FILE:fuzz_${name}> ${words} \"$@\" ${directories}
 " FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
-  add_test(NAME fuzz.${name} COMMAND ${found}/run -max_total_time=${ARG_SECONDS})
+  add_test(NAME fuzz.${name} COMMAND ${found}/run -seed=1 -max_total_time=${ARG_SECONDS})
   set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 120)
 endfunction()

@@ -22,6 +22,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "../lib")]
 import objects  # noqa: E402
 import report  # noqa: E402
 from node import Node, sh  # noqa: E402
+from process import cpu_seconds, smaps  # noqa: E402
 
 MB = 1e6
 AIM_RSS_MB, AIM_CORES = 60, 0.01
@@ -84,20 +85,6 @@ def maps_of(pid):
                 memlock = int(re.search(r"^memlock:\s*(\d+)", text, re.M).group(1))
                 found[int(match.group(1))] = (owned.get(int(match.group(1)), {}).get("name", "?"), memlock)
     return found
-
-
-def smaps(pid):
-    with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as f:
-        return {m.group(1): int(m.group(2)) * 1024 for m in re.finditer(r"^(\w+):\s+(\d+) kB", f.read(), re.M)}
-
-
-def cpu_seconds(pid):
-    """Of all threads, to the nanosecond; /proc/PID/stat counts in ticks, which short wakes slip through."""
-    total = 0
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/schedstat", encoding="utf-8") as f:
-            total += int(f.read().split()[0])
-    return total / 1e9
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@
 #include <fmt/format.h>
 
 #include "cni/bare.h"
+#include "must.h"
 #include "rows.h"
 
 namespace {

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "datapath/netlink/requests.h"
+#include "must.h"
 
 namespace weir::bench {
 

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdlib>
 #include <functional>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "datapath/netlink/netns.h"
 #include "datapath/netlink/pod_link.h"
@@ -22,15 +19,5 @@ Result<void> create_bare(netlink::NetNsThread& threads, const netlink::NetNs& ns
 
 /// Milliseconds of each of `count` calls made at once, a thread each.
 std::vector<double> burst(size_t count, const std::function<void(size_t)>& call);
-
-/// The value, or the end of the program with its error.
-template <typename T>
-T must(Result<T> result) {
-    if (!result) {
-        fmt::print(stderr, "bench: {}\n", result.error().message());
-        std::exit(1);
-    }
-    if constexpr (!std::is_void_v<T>) return std::move(*result);
-}
 
 }  // namespace weir::bench

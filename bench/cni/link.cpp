@@ -18,6 +18,7 @@
 #include "cni/bare.h"
 #include "datapath/netlink/netns.h"
 #include "datapath/netlink/pod_link.h"
+#include "must.h"
 #include "rows.h"
 
 namespace {

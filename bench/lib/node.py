@@ -46,12 +46,17 @@ class Place:
         return ["nsenter", f"--net={self.netns}", "sh", "-c", join + 'exec "$@"', "sh", *argv]
 
 
+# Of every namespace that connects, pods included: short connections by the ten thousand a second meet no port again
+# that is not free, nor search long for one.
+PORTS = "net.ipv4.tcp_tw_reuse=1 net.ipv4.ip_local_port_range='10000 45000'"
+
+
 def add_netns(stack, name):
     full = f"wb{os.getpid()}-{name}"
     sh(f"ip netns add {full}")
     stack.callback(lambda: sh(f"ip netns del {full}", check=False))
     sh(f"""ip -n {full} link set lo up
-        ip netns exec {full} sysctl -qw net.ipv4.tcp_tw_reuse=1 net.ipv4.ip_local_port_range='10000 45000'""")
+        ip netns exec {full} sysctl -qw {PORTS}""")
     return full
 
 
@@ -148,4 +153,5 @@ class Node:
             addresses.extend(next((p["ips"] for p in pods if p["name"] == name), []))
             return bool(addresses)
         wait(known, f"the agent to know pod {name}")
+        sh(f"nsenter --net=/proc/{pid}/ns/net sysctl -qw {PORTS}")
         return Place(f"/proc/{pid}/ns/net", self.cgroup_mount + path), addresses

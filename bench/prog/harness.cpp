@@ -97,11 +97,13 @@ Result<void> Harness::aim_at(int program_fd) {
     if (bpf_map_update_elem(map, &zero, &program_fd, BPF_ANY) == 0) return {};
     return fail_errno(errno, "put a program behind the harness");
 }
-Result<void> Harness::aim_at_nothing() {
-    return aim_at(bpf_program__fd(state_->skeleton->progs.bench_empty));
-}
-Result<void> Harness::aim_at_one_hash() {
-    return aim_at(bpf_program__fd(state_->skeleton->progs.bench_one_hash));
+
+Result<void> Harness::aim_at(Yardstick yardstick) {
+    const auto& programs = state_->skeleton->progs;
+    const bpf_program* const by_yardstick[] = {programs.bench_empty, programs.bench_one_hash,
+                                               programs.bench_one_line, programs.bench_one_page,
+                                               programs.bench_one_insert};
+    return aim_at(bpf_program__fd(by_yardstick[static_cast<size_t>(yardstick)]));
 }
 
 Result<int> Harness::run(uint32_t first, uint32_t count, unsigned ifindex, Cost& total) {
@@ -127,6 +129,17 @@ Result<int> Harness::run(uint32_t first, uint32_t count, unsigned ifindex, Cost&
     }
     total.ns += double(opts.duration) * count;
     return static_cast<int>(opts.retval);
+}
+
+Result<void> Harness::clear_inserted(uint32_t first, uint32_t count) {
+    const int map = bpf_map__fd(state_->skeleton->maps.bench_half);
+    for (uint32_t i = first; i < first + count; ++i) {
+        // The number is that of the next frame when the program runs.
+        const bench_key key{.number = i + 1 < state_->skeleton->bss->state.count ? i + 1 : 0,
+                            .rest = {}};
+        if (bpf_map_delete_elem(map, &key) != 0) return fail_errno(errno, "nothing was inserted");
+    }
+    return {};
 }
 
 Result<Harness::One> Harness::run_one(uint32_t index, unsigned ifindex) {

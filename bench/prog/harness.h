@@ -13,6 +13,15 @@
 
 namespace weir::bench {
 
+/// Programs of the harness's own, to compare with.
+enum class Yardstick : uint8_t {
+    kEmpty,
+    kHash,    ///< one lookup in a hash of 131,072 elements
+    kLine,    ///< one random cache line of 25 MB, as much as the entries of 131,072 flows
+    kPage,    ///< one random cache line of 4,096, each on a page of its own
+    kInsert,  ///< one insertion into a hash like that of half-open flows
+};
+
 /// Cost of a packet, mean of one pass.
 struct Cost {
     double ns = 0;
@@ -32,12 +41,14 @@ class Harness {
 
     /// What the next runs measure.
     [[nodiscard]] Result<void> aim_at(int program_fd);
-    [[nodiscard]] Result<void> aim_at_nothing();
-    [[nodiscard]] Result<void> aim_at_one_hash();
+    [[nodiscard]] Result<void> aim_at(Yardstick yardstick);
 
     /// Frames [first, first + count) through the program, as if received on `ifindex`. Adds to
     /// `total` (sums, not means). The verdict is the last frame's.
     [[nodiscard]] Result<int> run(uint32_t first, uint32_t count, unsigned ifindex, Cost& total);
+
+    /// Takes out again what kInsert has put in for these frames.
+    [[nodiscard]] Result<void> clear_inserted(uint32_t first, uint32_t count);
 
     struct One {
         int verdict;

@@ -15,6 +15,7 @@
 
 #include "datapath/embedded.h"
 #include "datapath/host_tables.h"
+#include "datapath/shards.h"
 #include "lb/planner.h"
 #include "lb/tables.h"
 #include "weir/event.h"
@@ -308,10 +309,13 @@ Result<size_t> Node::count_established() const {
 }
 
 Result<void> Node::clear_established() const {
-    return for_each_shard([](const datapath::RawMap& map) -> Result<void> {
+    WEIR_CHECK(for_each_shard([](const datapath::RawMap& map) -> Result<void> {
         WEIR_TRY(clear(map));
         return {};
-    });
+    }));
+    for (const bool ipv6 : {false, true})
+        WEIR_CHECK(datapath::count_no_flows(*datapath_->maps().find("weir_ct_counts"), ipv6));
+    return {};
 }
 
 Result<size_t> Node::clear_half(Family family) const {

@@ -2,7 +2,9 @@
 /// What a packet costs in Weir's programs: real objects, loaded by the real loader, run by
 /// BPF_PROG_RUN on packets of 131,072 different flows, with 10k Services and 100k endpoints in the
 /// tables. Beside it, in the same harness and the same run: an empty program, whose cost is
-/// subtracted, and one with a single lookup in a hash of 131,072 elements.
+/// subtracted, and yardsticks, single accesses to memory and tables of the same size. Each row says
+/// what it touches of them by its design, and what that costs by the yardsticks: what is left is
+/// the programs', their helpers' and that of memory which is warm, or nearly.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -12,6 +14,7 @@
 #include <linux/pkt_cls.h>
 #include <sched.h>
 
+#include "must.h"
 #include "prog/harness.h"
 #include "prog/node.h"
 #include "prog/scenario.h"
@@ -24,19 +27,10 @@ constexpr uint32_t kPiece = 4096;  // packets a system call: their events fit th
 constexpr uint32_t kOpen = 1024;   // flows half open at a time: then they are cleared away
 constexpr uint32_t kSamples = 64;  // packets looked at, a scenario and family
 
-template <typename T>
-T must(Result<T> result) {
-    if (!result) {
-        fmt::print(stderr, "bench_prog: {}\n", result.error().message());
-        std::exit(1);
-    }
-    if constexpr (!std::is_void_v<T>) return std::move(*result);
-}
-
 struct Series {
     Scenario scenario;
     Family family;
-    std::vector<double> over_empty, hash_over_empty, empty;
+    std::vector<double> over_empty, hash_over_empty;
     std::vector<double> instructions;
     size_t standing = 0;  // established entries meanwhile
 };
@@ -58,12 +52,16 @@ class Bench {
     void measure(unsigned rounds);
     [[nodiscard]] Node& node() { return *node_; }
     [[nodiscard]] const std::vector<Series>& rows() const { return rows_; }
+    /// Over the empty program, one a row and round.
+    [[nodiscard]] const std::vector<double>& samples(Yardstick yardstick) const {
+        return yardsticks_[static_cast<size_t>(yardstick)];
+    }
 
   private:
     void prepare();
     void round(Series& row);
-    enum class Target : uint8_t { kEmpty, kHash, kProgram };
-    Cost pass(const Series& row, Target target, int program);
+    Cost pass(const Series& row, Yardstick yardstick);
+    Cost pass(const Series& row, int program);
     void check_pass(const Series& row);
     void clear(const Series& row);
     void sample(const Series& row);
@@ -75,6 +73,7 @@ class Bench {
     std::unique_ptr<Node> node_;
     Harness harness_;
     std::vector<Series> rows_;
+    std::array<std::vector<double>, 5> yardsticks_;
     size_t first_ = 0;  // of the rows added last
     size_t standing_ = 0;
     Node::Counts counts_;
@@ -136,37 +135,52 @@ void Bench::clear(const Series& row) {
     if (entries != expected) wrong(row, fmt::format("{} entries of {}", entries, expected));
 }
 
-Cost Bench::pass(const Series& row, Target target, int program) {
-    Cost total;
-    must(target == Target::kEmpty  ? harness_.aim_at_nothing()
-         : target == Target::kHash ? harness_.aim_at_one_hash()
-                                   : harness_.aim_at(program));
-    const auto count = static_cast<uint32_t>(row.scenario.frames.size());
-    const uint32_t piece = row.scenario.half_open != 0 ? row.scenario.half_open : kPiece;
-    for (uint32_t first = 0; first < count; first += piece) {
-        const int verdict = must(harness_.run(first, piece, ifindex(row), total));
-        node_->drain();
-        if (target != Target::kProgram) continue;
-        if (verdict != TC_ACT_REDIRECT) wrong(row, fmt::format("verdict {}", verdict));
-        clear(row);
-    }
-    if (target == Target::kProgram) check_pass(row);
+Cost mean(Cost total, uint32_t count) {
     total.ns /= count;
     if (total.instructions) *total.instructions /= count;
     return total;
 }
 
+Cost Bench::pass(const Series& row, Yardstick yardstick) {
+    Cost total;
+    must(harness_.aim_at(yardstick));
+    const auto count = static_cast<uint32_t>(row.scenario.frames.size());
+    const bool inserts = yardstick == Yardstick::kInsert;
+    const uint32_t piece = inserts ? kOpen : kPiece;
+    for (uint32_t first = 0; first < count; first += piece) {
+        must(harness_.run(first, piece, ifindex(row), total));
+        if (inserts) must(harness_.clear_inserted(first, piece));
+    }
+    return mean(total, count);
+}
+
+Cost Bench::pass(const Series& row, int program) {
+    Cost total;
+    must(harness_.aim_at(program));
+    const auto count = static_cast<uint32_t>(row.scenario.frames.size());
+    const uint32_t piece = row.scenario.half_open != 0 ? row.scenario.half_open : kPiece;
+    for (uint32_t first = 0; first < count; first += piece) {
+        const int verdict = must(harness_.run(first, piece, ifindex(row), total));
+        node_->drain();
+        if (verdict != TC_ACT_REDIRECT) wrong(row, fmt::format("verdict {}", verdict));
+        clear(row);
+    }
+    check_pass(row);
+    return mean(total, count);
+}
+
 void Bench::round(Series& row) {
     const Fd stub = must(node_->stub(row.scenario.hook()));
     harness_.set_frames(row.scenario.frames, row.scenario.senders);
-    const Cost empty = pass(row, Target::kEmpty, 0);
-    const Cost hash = pass(row, Target::kHash, 0);
+    const Cost empty = pass(row, Yardstick::kEmpty);
+    for (const Yardstick y :
+         {Yardstick::kHash, Yardstick::kLine, Yardstick::kPage, Yardstick::kInsert})
+        yardsticks_[static_cast<size_t>(y)].push_back(pass(row, y).ns - empty.ns);
     // Once a tick a flow is refreshed: that is not what is measured.
-    if (row.scenario.half_open == 0) pass(row, Target::kProgram, stub.get());
-    const Cost program = pass(row, Target::kProgram, stub.get());
-    row.empty.push_back(empty.ns);
+    if (row.scenario.half_open == 0) pass(row, stub.get());
+    const Cost program = pass(row, stub.get());
     row.over_empty.push_back(program.ns - empty.ns);
-    row.hash_over_empty.push_back(hash.ns - empty.ns);
+    row.hash_over_empty.push_back(samples(Yardstick::kHash).back());
     if (program.instructions && empty.instructions) {
         row.instructions.push_back(*program.instructions - *empty.instructions);
     }
@@ -185,8 +199,29 @@ void Bench::measure(unsigned rounds) {
     first_ = rows_.size();
 }
 
+/// A single access by itself.
+Row to_row(std::string_view name, const std::vector<double>& samples) {
+    return {.kind = "prog",
+            .name = fmt::format("yardstick: {}", name),
+            .unit = "ns over empty",
+            .samples = samples,
+            .against = "",
+            .ratios = {},
+            .aim = {},
+            .met = {},
+            .note = {}};
+}
+
+/// What a row cannot do without, by what the yardsticks cost.
+std::string floor_of(const Scenario& scenario, double line, double insertion) {
+    const unsigned lines = scenario.cold_lines();
+    const unsigned insertions = scenario.half_open != 0 ? scenario.entries_a_flow() : 0;
+    return fmt::format("{} cold lines + {} insertions = {:.0f} ns", lines, insertions,
+                       lines * line + insertions * insertion);
+}
+
 /// Against one lookup in a hash of the same size, over the empty program both.
-Row to_row(const Series& series) {
+Row to_row(const Series& series, double line, double insertion) {
     Row row{.kind = "prog",
             .name = fmt::format("{}, IPv{}", series.scenario.name, static_cast<int>(series.family)),
             .unit = "ns over empty",
@@ -202,11 +237,11 @@ Row to_row(const Series& series) {
         row.aim = fmt::format("\u2264{:.0f} ns", series.scenario.aim_ns);
         row.met = quantile(series.over_empty, 0.5) <= series.scenario.aim_ns;
     }
-    row.note =
-        fmt::format("{} flows established; {}", series.standing,
-                    series.instructions.empty()
-                        ? std::string("no instruction counter")
-                        : fmt::format("{:.0f} instructions", quantile(series.instructions, 0.5)));
+    row.note = fmt::format(
+        "{} flows established; {}; {}", series.standing, floor_of(series.scenario, line, insertion),
+        series.instructions.empty()
+            ? std::string("no instruction counter")
+            : fmt::format("{:.0f} instructions", quantile(series.instructions, 0.5)));
     return row;
 }
 
@@ -250,6 +285,18 @@ void add_services(Bench& bench, Family family) {
               few(flows(node_port, test::kSyn, 19000)), kFewFlows);
 }
 
+void print_rows(const Bench& bench) {
+    if (bench.rows().empty()) return;
+    const auto& lines = bench.samples(Yardstick::kLine);
+    const auto& insertions = bench.samples(Yardstick::kInsert);
+    print(to_row("one cache line of 25 MB", lines));
+    print(to_row("one cache line of 4,096, each on its own page", bench.samples(Yardstick::kPage)));
+    print(to_row("one hash lookup", bench.samples(Yardstick::kHash)));
+    print(to_row("one insertion of a half-open flow", insertions));
+    for (const Series& series : bench.rows())
+        print(to_row(series, quantile(lines, 0.5), quantile(insertions, 0.5)));
+}
+
 int run(const Options& options) {
     pin_to_this_cpu();
     Bench bench(options.only);
@@ -259,8 +306,7 @@ int run(const Options& options) {
             bench.measure(options.rounds);
         }
     }
-    for (const Series& series : bench.rows())
-        print(to_row(series));
+    print_rows(bench);
     return 0;
 }
 

@@ -20,6 +20,7 @@ struct Scenario {
     /// Every packet is the first of its flow, and so many are half open at a time; 0: none is.
     uint32_t half_open = 0;
     double aim_ns = 0;  ///< over an empty program
+    bool warm = false;  ///< of few flows, whose memory the caches hold
     std::vector<test::Frame> frames;
     std::vector<uint32_t> senders;  ///< by frame: endpoint id, 0: from outside
 
@@ -27,6 +28,9 @@ struct Scenario {
         return kind == Kind::kNodePort ? "dev_in" : "pod_from";
     }
     [[nodiscard]] unsigned entries_a_flow() const { return kind == Kind::kPlain ? 1 : 2; }
+    /// Cache lines that such a packet touches and a cache is not likely to hold, because they are
+    /// of tables larger than that: known from the layout of the maps, not measured.
+    [[nodiscard]] unsigned cold_lines() const;
     /// Empty: this is what `frame` must become.
     [[nodiscard]] std::string wrong(const test::Frame& frame, const Harness::One& one) const;
 };

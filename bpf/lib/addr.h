@@ -26,6 +26,13 @@ static __always_inline bool addr_is_v4(const struct weir_addr *a)
 	return !(a->w[0] | a->w[1]) && a->w[2] == WEIR_V4_PREFIX;
 }
 
+static __always_inline bool addr_is_loopback(const struct weir_addr *a)
+{
+	if (addr_is_v4(a))
+		return (a->w[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+	return !(a->w[0] | a->w[1] | a->w[2]) && a->w[3] == bpf_htonl(1);
+}
+
 static __always_inline void addr_set4(struct weir_addr *a, __be32 v4)
 {
 	a->w[0] = 0;

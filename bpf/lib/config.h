@@ -3,8 +3,17 @@
 #ifndef WEIR_LIB_CONFIG_H
 #define WEIR_LIB_CONFIG_H
 
+#include <stdbool.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+
 #include "weir/config.h"
 
 const volatile struct weir_config cfg = {};
+
+static __always_inline bool writes_allowed(void)
+{
+	return !(cfg.flags & WEIR_CFG_DRY_RUN);
+}
 
 #endif

@@ -48,6 +48,44 @@ static __always_inline __u32 key_of(union weir_key *key, const struct weir_tuple
 	return weir_ct_hash4(&key->k4);
 }
 
+/* --- counts of established entries by hash (weir/ct.h) --- */
+
+#define COUNT_TRIES 8
+
+/* One entry more, or less, has this hash. False: too much goes on there for now. */
+__global int ct_count(__u32 hash, bool v6, bool more)
+{
+	__u32 index = WEIR_CT_COUNT_WORD(hash, v6), shift = WEIR_CT_COUNT_SHIFT(hash);
+	__u64 *word = bpf_map_lookup_elem(&weir_ct_counts, &index);
+	__u64 old, next, own;
+
+	if (!word)
+		return true;
+	for (int try = 0; try < COUNT_TRIES; try++) {
+		old = *(volatile __u64 *)word;
+		own = old >> shift & 15;
+		if (own == WEIR_CT_COUNT_UNKNOWN)
+			return true;
+		if (own == (more ? WEIR_CT_COUNT_MAX : WEIR_CT_COUNT_NONE))
+			next = old & ~(15ULL << shift);
+		else
+			next = more ? old + (1ULL << shift) : old - (1ULL << shift);
+		if (__sync_val_compare_and_swap(word, old, next) == old)
+			return true;
+	}
+	return false;
+}
+
+/* Certain that there is no established entry with this hash? */
+static __always_inline bool est_has_none(__u32 hash, bool v6)
+{
+	__u32 index = WEIR_CT_COUNT_WORD(hash, v6);
+	__u64 *word = bpf_map_lookup_elem(&weir_ct_counts, &index);
+
+	return word &&
+	       (*(volatile __u64 *)word >> WEIR_CT_COUNT_SHIFT(hash) & 15) == WEIR_CT_COUNT_NONE;
+}
+
 /* --- table access, the only place where the families differ --- */
 
 static __always_inline struct weir_ct *est_find(const union weir_key *key, __u32 hash, bool v6)
@@ -63,34 +101,52 @@ static __always_inline struct weir_ct *est_find(const union weir_key *key, __u32
 	return map ? bpf_map_lookup_elem(map, &key->k4) : NULL;
 }
 
+/* The same where none is expected. */
+static __always_inline struct weir_ct *est_find_rare(const union weir_key *key, __u32 hash, bool v6)
+{
+	return est_has_none(hash, v6) ? NULL : est_find(key, hash, v6);
+}
+
 static __always_inline long est_insert(const union weir_key *key, __u32 hash, bool v6,
 				       const struct weir_ct *ct)
 {
 	__u32 shard = WEIR_CT_SHARD(hash);
+	long err = -1;
 	void *map;
 
+	if (!ct_count(hash, v6, true))
+		return -1;
 	if (v6) {
 		map = bpf_map_lookup_elem(&weir_ct6, &shard);
-		return map ? bpf_map_update_elem(map, &key->k6, ct, BPF_NOEXIST) : -1;
+		if (map)
+			err = bpf_map_update_elem(map, &key->k6, ct, BPF_NOEXIST);
+	} else {
+		map = bpf_map_lookup_elem(&weir_ct4, &shard);
+		if (map)
+			err = bpf_map_update_elem(map, &key->k4, ct, BPF_NOEXIST);
 	}
-	map = bpf_map_lookup_elem(&weir_ct4, &shard);
-	return map ? bpf_map_update_elem(map, &key->k4, ct, BPF_NOEXIST) : -1;
+	if (err)
+		ct_count(hash, v6, false);
+	return err;
 }
 
 static __always_inline void est_delete(const union weir_key *key, __u32 hash, bool v6)
 {
 	__u32 shard = WEIR_CT_SHARD(hash);
+	long err = -1;
 	void *map;
 
 	if (v6) {
 		map = bpf_map_lookup_elem(&weir_ct6, &shard);
 		if (map)
-			bpf_map_delete_elem(map, &key->k6);
-		return;
+			err = bpf_map_delete_elem(map, &key->k6);
+	} else {
+		map = bpf_map_lookup_elem(&weir_ct4, &shard);
+		if (map)
+			err = bpf_map_delete_elem(map, &key->k4);
 	}
-	map = bpf_map_lookup_elem(&weir_ct4, &shard);
-	if (map)
-		bpf_map_delete_elem(map, &key->k4);
+	if (!err)
+		ct_count(hash, v6, false);
 }
 
 /* The check word tells an element that was pushed out and given to another flow meanwhile. */
@@ -167,7 +223,8 @@ static __always_inline struct weir_ct *ct_find(struct weir_ctx *ctx)
 
 	ctx->hash = key_of(&key, &ctx->t, ctx->v6, ctx->proto, &ctx->second);
 	ctx->key = key;
-	ct = est_find(&key, ctx->hash, ctx->v6);
+	ct = is_syn(ctx) ? est_find_rare(&key, ctx->hash, ctx->v6)
+			 : est_find(&key, ctx->hash, ctx->v6);
 	if (ct_take(ctx, ct, false))
 		return ct;
 	ctx->stale = !!ct;
@@ -176,7 +233,7 @@ static __always_inline struct weir_ct *ct_find(struct weir_ctx *ctx)
 		return ct;
 	if (is_syn(ctx))
 		return NULL;
-	ct = est_find(&key, ctx->hash, ctx->v6);
+	ct = est_find_rare(&key, ctx->hash, ctx->v6);
 	if (ct_take(ctx, ct, false))
 		return ct;
 	ctx->stale = !!ct;
@@ -218,6 +275,13 @@ static __always_inline bool rewrites_to(const struct weir_ct *ct, const struct w
 {
 	return ct->nat_port[0] == t->sport && ct->nat_port[1] == t->dport &&
 	       addr_equal(&ct->nat_addr[0], &t->saddr) && addr_equal(&ct->nat_addr[1], &t->daddr);
+}
+
+static __always_inline bool rewrites_alike(const struct weir_ct *a, const struct weir_ct *b)
+{
+	return a->nat_port[0] == b->nat_port[0] && a->nat_port[1] == b->nat_port[1] &&
+	       addr_equal(&a->nat_addr[0], &b->nat_addr[0]) &&
+	       addr_equal(&a->nat_addr[1], &b->nat_addr[1]);
 }
 
 static __always_inline void set_rewrite(struct weir_ct *ct, const struct weir_tuple *t)
@@ -279,31 +343,38 @@ static __always_inline bool ct_promote(const union weir_key *key, __u32 hash, bo
 	return true;
 }
 
-/* Keeps the partner alive and in step, moves it along, or writes it again. */
-static __always_inline void partner_sync(struct weir_ctx *ctx, struct weir_ct *ct)
+/* The other entry of a translated flow: where it must be, and what is there. */
+struct partner {
+	union weir_key key;
+	__u32 hash;
+	struct weir_ct *half; /* half open; NULL: it is established, or another flow has the key */
+};
+
+/*
+ * Keeps the partner alive and in step, moves it along, or writes it again. Leaves in `to` what
+ * ct_promote_both() needs, if `ctx->half`.
+ */
+static __always_inline void partner_sync(struct weir_ctx *ctx, struct weir_ct *ct,
+					 struct partner *to)
 {
-	union weir_key key = {};
 	struct weir_tuple back;
 	struct weir_scratch *s;
 	struct weir_ct *partner;
-	bool half = false;
 	__u8 second;
-	__u32 hash = key_of(&key, &ctx->n, ctx->v6, ctx->proto, &second);
 
+	to->hash = key_of(&to->key, &ctx->n, ctx->v6, ctx->proto, &second);
 	tuple_reverse(&back, &ctx->t);
-	partner = est_find(&key, hash, ctx->v6);
+	partner = est_find(&to->key, to->hash, ctx->v6);
 	if (!partner || !rewrites_to(partner, &back)) {
-		struct weir_ct *other = half_find(&key, hash, ctx->v6);
+		struct weir_ct *other = half_find(&to->key, to->hash, ctx->v6);
 
-		if (other && rewrites_to(other, &back)) {
-			partner = other;
-			half = true;
-		}
+		if (other && rewrites_to(other, &back))
+			partner = to->half = other;
 	}
 	if (partner && !rewrites_to(partner, &back)) {
 		if (ct_alive(partner, ctx->now, true))
 			return; /* another flow's */
-		est_delete(&key, hash, ctx->v6);
+		est_delete(&to->key, to->hash, ctx->v6);
 		partner = NULL;
 	}
 	if (partner) {
@@ -317,18 +388,20 @@ static __always_inline void partner_sync(struct weir_ctx *ctx, struct weir_ct *c
 		partner->tcp_flags[1] = ct->tcp_flags[1];
 		partner->flags |= ct->flags & (WEIR_CT_CLOSED | WEIR_CT_SEEN_REPLY);
 		partner->expires = ct->expires;
-		if (half && !ctx->half && ct->flags & WEIR_CT_SEEN_REPLY)
-			ct_promote(&key, hash, ctx->v6, partner, ctx->now);
+		if (to->half && !ctx->half && ct->flags & WEIR_CT_SEEN_REPLY)
+			ct_promote(&to->key, to->hash, ctx->v6, partner, ctx->now);
 		return;
 	}
 	s = scratch();
 	if (!s)
 		return;
 	s->ct[1] = *ct;
-	make_partner(&s->ct[1], ctx, hash, second);
-	if (!(ct->flags & WEIR_CT_SEEN_REPLY) || est_insert(&key, hash, ctx->v6, &s->ct[1]))
-		half_insert(&key, ctx->v6, &s->ct[1], BPF_ANY);
+	make_partner(&s->ct[1], ctx, to->hash, second);
 	count(CT_PARTNER_RESTORED);
+	if (ct->flags & WEIR_CT_SEEN_REPLY && !est_insert(&to->key, to->hash, ctx->v6, &s->ct[1]))
+		return;
+	half_insert(&to->key, ctx->v6, &s->ct[1], BPF_ANY);
+	to->half = half_find(&to->key, to->hash, ctx->v6);
 }
 
 /* Back to where it was half open, while there is no room for both halves of the flow. */
@@ -349,22 +422,11 @@ static __always_inline void ct_demote(const union weir_key *key, __u32 hash, boo
  * could be pushed out, and packets of its direction would pass as they are.
  */
 static __always_inline void ct_promote_both(struct weir_ctx *ctx, const union weir_key *key,
-					    const struct weir_ct *ct)
+					    const struct weir_ct *ct, const struct partner *partner)
 {
-	union weir_key partner_key = {};
-	struct weir_tuple back;
-	struct weir_ct *partner;
-	__u8 second;
-	__u32 hash;
-
-	if (!ct_promote(key, ctx->hash, ctx->v6, ct, ctx->now) || !ctx->rewrite)
+	if (!ct_promote(key, ctx->hash, ctx->v6, ct, ctx->now) || !partner->half)
 		return;
-	hash = key_of(&partner_key, &ctx->n, ctx->v6, ctx->proto, &second);
-	tuple_reverse(&back, &ctx->t);
-	partner = half_find(&partner_key, hash, ctx->v6);
-	if (!partner || !rewrites_to(partner, &back)) /* it has moved before */
-		return;
-	if (!ct_promote(&partner_key, hash, ctx->v6, partner, ctx->now))
+	if (!ct_promote(&partner->key, partner->hash, ctx->v6, partner->half, ctx->now))
 		ct_demote(key, ctx->hash, ctx->v6);
 }
 
@@ -404,6 +466,7 @@ static __always_inline void ct_forget(const union weir_key *key, __u32 hash, boo
  */
 __global int ct_refresh(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
+	struct partner partner = {};
 	union weir_key key;
 	struct weir_ct *ct;
 
@@ -433,9 +496,9 @@ __global int ct_refresh(struct __sk_buff *skb, struct weir_ctx *ctx)
 		ct->flags |= WEIR_CT_CLOSED;
 	ct->expires = ctx->now + ct_timeout(ct, ctx->proto);
 	if (ctx->rewrite)
-		partner_sync(ctx, ct);
+		partner_sync(ctx, ct, &partner);
 	if (ctx->half && ct->flags & WEIR_CT_SEEN_REPLY)
-		ct_promote_both(ctx, &key, ct);
+		ct_promote_both(ctx, &key, ct, &partner);
 	return PASS;
 }
 

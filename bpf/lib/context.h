@@ -20,6 +20,7 @@
 #include "addr.h"
 #include "config.h"
 #include "maps.h"
+#include "tick.h"
 
 #define ETH_HEADER_LEN	14
 #define IPV6_HEADER_LEN 40
@@ -126,16 +127,6 @@ static __always_inline void *packet_at(void *data, __u32 offset)
 	offset &= 0x3ff;
 #endif
 	return data + offset;
-}
-
-static __always_inline __u32 tick_now(void)
-{
-	return bpf_ktime_get_coarse_ns() >> WEIR_TICK_SHIFT;
-}
-
-static __always_inline bool writes_allowed(void)
-{
-	return !(cfg.flags & WEIR_CFG_DRY_RUN);
 }
 
 static __always_inline bool is_syn(const struct weir_ctx *ctx)

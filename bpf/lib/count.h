@@ -10,7 +10,7 @@ static __always_inline void count_event(__u32 counter)
 {
 	__u64 *n = bpf_map_lookup_elem(&weir_counters, &counter);
 
-	if (n && !(cfg.flags & WEIR_CFG_DRY_RUN))
+	if (n && writes_allowed())
 		(*n)++;
 }
 

@@ -52,8 +52,7 @@ static __always_inline struct weir_event *event_begin(__u8 type)
 static __always_inline void event_submit(struct weir_event *event)
 {
 	__u64 at = bpf_ringbuf_query(&weir_events, BPF_RB_PROD_POS);
-	__u64 piece = bpf_ringbuf_query(&weir_events, BPF_RB_RING_SIZE) / WEIR_EVENT_PIECES;
-	bool next_piece = (at & (piece - 1)) < WEIR_EVENT_BYTES;
+	bool next_piece = (at & cfg.event_wake_mask) < WEIR_EVENT_BYTES;
 
 	bpf_ringbuf_submit(event, next_piece ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }

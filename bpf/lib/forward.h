@@ -12,6 +12,7 @@
 #include "context.h"
 #include "event.h"
 #include "nat.h"
+#include "overlay.h"
 
 #define WEIR_AF_INET  2
 #define WEIR_AF_INET6 10
@@ -148,6 +149,17 @@ static __always_inline __u32 wire_length(struct __sk_buff *skb, const struct wei
 	return gso ? ctx->l4 - ctx->l3 + ctx->l4_len + gso : ctx->length;
 }
 
+/* Any next hop will do on weir_vxlan: its egress program knows the node. */
+static __always_inline void overlay_hop(const struct weir_ctx *ctx, struct way *way)
+{
+	struct weir_addr gateway = cfg_addr(cfg.gateway, ctx->v6);
+
+	if (ctx->v6)
+		__builtin_memcpy(way->next_hop.ipv6_nh, &gateway, sizeof(gateway));
+	else
+		way->next_hop.ipv4_nh = gateway.w[3];
+}
+
 /*
  * The host's own routing decision for the leaving tuple. `oif`: by this device only, 0: any. Asked
  * as if the packet had come in on weir0: the one device that forwards whatever the host's settings
@@ -187,11 +199,16 @@ __global int find_way(struct __sk_buff *skb, struct weir_ctx *ctx, __u32 oif, bo
 	way->mtu = fib.tot_len; /* a union: the MTU, if the packet did not fit */
 	way->next_hop.nh_family = fib.family;
 	__builtin_memcpy(way->next_hop.ipv6_nh, fib.ipv6_dst, sizeof(fib.ipv6_dst));
-	/* An answer that the packet is too big names no device. */
-	if (oif && result != BPF_FIB_LKUP_RET_FRAG_NEEDED &&
+	/*
+	 * An answer that the packet is too big names no device. To another node's pod the routes
+	 * know the way, which may have changed since the flow began.
+	 */
+	if (oif && result != BPF_FIB_LKUP_RET_FRAG_NEEDED && !is_overlay(way->ifindex) &&
 	    (way->ifindex != oif || (result && result != BPF_FIB_LKUP_RET_NO_NEIGH))) {
 		way->ifindex = oif;
-		way->by_device = true;
+		way->by_device = !is_overlay(oif);
+		if (!way->by_device)
+			overlay_hop(ctx, way);
 		return WAY_OUT;
 	}
 	switch (result) {
@@ -303,7 +320,8 @@ static __always_inline int forward(struct __sk_buff *skb, struct weir_ctx *ctx)
 	__u32 id = ctx->receiver;
 	struct weir_endpoint *ep;
 
-	if (ctx->ttl <= 1 && is_ingress(ctx) && (id || ctx->ifindex))
+	if (ctx->ttl <= 1 && is_ingress(ctx) &&
+	    (id || ctx->ifindex || ctx->ct_flags & WEIR_CT_FROM_OUTSIDE))
 		return expired(skb, ctx);
 	if (!id)
 		return forward_away(skb, ctx);

@@ -198,7 +198,7 @@ static __always_inline long quote_crc32c(struct __sk_buff *skb, struct weir_ctx 
 	if (bpf_skb_load_bytes(skb, q->l4 + 8, &old, sizeof(old)) || !old)
 		return 0;
 	new = old ^ crc32c_delta(old_ports ^ new_ports, q->l4_length - 4);
-	err = patch16(skb, ctx, q->l4 + 8, (__u16)old, (__u16)new, sum);
+	err = patch16(skb, ctx, q->l4 + 8, (__u16)old, (__u16) new, sum);
 	return err ?: patch16(skb, ctx, q->l4 + 10, old >> 16, new >> 16, sum);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Service lookup and backend selection: the one function that every hook uses. It reads tables
- * only and touches neither packet nor socket. The rules that make it safe against a writer are in
- * weir/lb.h.
+ * Service lookup and backend selection: what every hook uses. It touches neither packet nor socket,
+ * and writes nothing but which backend a client of a Service with affinity has had. The rules that
+ * make it safe against a writer are in weir/lb.h.
  */
 #ifndef WEIR_LIB_LB_H
 #define WEIR_LIB_LB_H
@@ -11,6 +11,7 @@
 #include "config.h"
 #include "count.h"
 #include "maps.h"
+#include "tick.h"
 
 enum lb_verdict {
 	LB_MISS = 0,	     /* no Service has this address and port */
@@ -18,7 +19,8 @@ enum lb_verdict {
 	LB_NO_ENDPOINT = 2,  /* refuse: no usable endpoint anywhere */
 	LB_NO_LOCAL = 3,     /* drop: policy Local, and the usable endpoints are elsewhere */
 	LB_RACE = 4,	     /* drop: the tables changed twice under the lookup */
-	LB_SOURCE_RANGE = 5, /* drop, unless lb_lookup_restricted() knows better */
+	LB_SOURCE_RANGE = 5, /* drop: the Service does not admit this client */
+	LB_CLIENT = 6,	     /* who asks decides: lb_lookup_for() goes on, else refuse */
 };
 
 struct lb_choice {
@@ -100,37 +102,87 @@ static __always_inline enum weir_extent_scope lb_scope(__u32 vip_flags, __u32 se
 	return service_flags & policy ? WEIR_SCOPE_LOCAL : WEIR_SCOPE_CLUSTER;
 }
 
-/* One slot of an extent, at random. LB_RACE: the slot is another extent's by now. */
-static __always_inline enum lb_verdict lb_pick(__u64 extent, struct lb_choice *choice)
+/* A slot of an extent. LB_RACE: it is another extent's by now. */
+static __always_inline enum lb_verdict lb_take(__u64 extent, __u32 place, struct lb_choice *choice)
 {
-	__u64 random = bpf_get_prandom_u32();
-	__u32 index = WEIR_EXTENT_FIRST(extent) + (__u32)(random * WEIR_EXTENT_COUNT(extent) >> 32);
+	__u32 index = WEIR_EXTENT_FIRST(extent) + place;
 	struct weir_slot *slot = bpf_map_lookup_elem(&weir_slots, &index);
-	struct weir_backend *backend;
 	__u64 word;
-	__u32 id;
 
 	if (!slot)
 		return LB_RACE;
-	word = *(volatile __u64 *)slot; /* backend and tag at once */
-	if ((word >> 32) != WEIR_EXTENT_TAG(extent))
+	word = *(volatile __u64 *)&slot->backend; /* and tag, at once */
+	if ((word >> 32) != WEIR_EXTENT_TAG(extent) || !(__u32)word)
 		return LB_RACE;
-	id = (__u32)word;
-	backend = bpf_map_lookup_elem(&weir_backends, &id);
-	if (!backend || !id || backend->state == WEIR_BACKEND_FREE)
+	choice->backend = (__u32)word;
+	choice->addr = slot->addr;
+	choice->port = slot->port;
+	barrier();
+	return *(volatile __u64 *)&slot->backend == word ? LB_FOUND : LB_RACE;
+}
+
+static __always_inline enum lb_verdict lb_pick(__u64 extent, struct lb_choice *choice)
+{
+	__u64 random = bpf_get_prandom_u32();
+
+	return lb_take(extent, (__u32)(random * WEIR_EXTENT_COUNT(extent) >> 32), choice);
+}
+
+/* The slot of this backend, by halving: slots of an extent ascend by backend. */
+static __always_inline enum lb_verdict lb_find(__u64 extent, __u32 backend,
+					       struct lb_choice *choice)
+{
+	__u32 place = 0, left = WEIR_EXTENT_COUNT(extent);
+
+	for (int i = 0; i < WEIR_EXTENT_COUNT_BITS && left > 1; i++) {
+		__u32 half = left / 2, index = WEIR_EXTENT_FIRST(extent) + place + half;
+		struct weir_slot *slot = bpf_map_lookup_elem(&weir_slots, &index);
+
+		if (!slot)
+			return LB_RACE;
+		if (*(volatile __u32 *)&slot->backend <= backend)
+			place += half;
+		left -= half;
+	}
+	if (lb_take(extent, place, choice) != LB_FOUND || choice->backend != backend)
 		return LB_RACE;
-	choice->backend = id;
-	choice->addr = backend->addr;
-	choice->port = backend->port;
 	return LB_FOUND;
 }
 
-static __always_inline enum lb_verdict lb_select(bool near, struct lb_choice *choice)
+#define NS_PER_SECOND 1000000000ULL
+
+/* The backend that this client has had lately, if it still serves; else any. Remembers it. */
+static __always_inline enum lb_verdict lb_pick_for(const struct weir_addr *client, __u64 extent,
+						   __u32 seconds, struct lb_choice *choice)
+{
+	struct weir_affinity_key key = {.service = choice->service,
+					.generation = choice->service_generation,
+					.client = *client};
+	struct weir_affinity *kept = bpf_map_lookup_elem(&weir_affinity, &key);
+	struct weir_affinity now = {.used = tick_now()}, was = {};
+
+	if (kept)
+		*(__u64 *)&was = *(volatile __u64 *)kept;
+	if (!was.backend ||
+	    (__u64)(now.used - was.used) << WEIR_TICK_SHIFT >= seconds * NS_PER_SECOND ||
+	    lb_find(extent, was.backend, choice) != LB_FOUND) {
+		if (lb_pick(extent, choice) != LB_FOUND)
+			return LB_RACE;
+	}
+	now.backend = choice->backend;
+	if ((now.backend != was.backend || now.used != was.used) && writes_allowed())
+		bpf_map_update_elem(&weir_affinity, &key, &now, BPF_ANY);
+	return LB_FOUND;
+}
+
+/* `client` NULL: not known yet. */
+static __always_inline enum lb_verdict lb_select(const struct weir_addr *client, bool near,
+						 struct lb_choice *choice)
 {
 	__u32 index = choice->service; /* on the stack: see __global */
 	struct weir_service *service = bpf_map_lookup_elem(&weir_services, &index);
+	enum lb_verdict verdict;
 	__u64 extent;
-	bool same;
 
 	if (!service || !index)
 		return LB_RACE;
@@ -141,11 +193,18 @@ static __always_inline enum lb_verdict lb_select(bool near, struct lb_choice *ch
 			*(volatile __u64 *)&service
 				 ->extent[lb_scope(choice->vip_flags, choice->service_flags, near)];
 		/* Flags that changed meanwhile may be those of another list than the one read. */
-		same = *(volatile __u32 *)&service->flags == choice->service_flags;
-		if (same && !WEIR_EXTENT_COUNT(extent))
+		if (*(volatile __u32 *)&service->flags != choice->service_flags)
+			verdict = LB_RACE;
+		else if (!WEIR_EXTENT_COUNT(extent))
 			return choice->service_flags & WEIR_SVC_ANY_ENDPOINT ? LB_NO_LOCAL
 									     : LB_NO_ENDPOINT;
-		if (same && lb_pick(extent, choice) == LB_FOUND)
+		else if (!(choice->service_flags & WEIR_SVC_AFFINITY))
+			verdict = lb_pick(extent, choice);
+		else if (!client)
+			return LB_CLIENT;
+		else
+			verdict = lb_pick_for(client, extent, service->affinity_seconds, choice);
+		if (verdict == LB_FOUND)
 			return LB_FOUND;
 		count(SERVICE_RETRY);
 	}
@@ -180,28 +239,31 @@ __noinline int lb_lookup(const struct weir_addr *addr, __be16 port, __u8 proto, 
 	choice->service = vip.service;
 	choice->vip_flags = vip.flags;
 	if (vip.flags & WEIR_VIP_SOURCE_RANGES)
-		return LB_SOURCE_RANGE; /* who does not ask further, refuses */
-	return lb_select(near, choice);
+		return LB_CLIENT;
+	return lb_select(NULL, near, choice);
 }
 
 /*
- * Goes on where lb_lookup() returned LB_SOURCE_RANGE: does the Service admit this client? The
- * unspecified address stands for this host (weir/lb.h). LB_SOURCE_RANGE again: no.
+ * Goes on where lb_lookup() returned LB_CLIENT: does the Service admit this client, and which
+ * backend has it had? The unspecified address stands for this host (weir/lb.h). Never LB_CLIENT.
  */
-__noinline int lb_lookup_restricted(const struct weir_addr *client, bool near,
-				    struct lb_choice *choice)
+__noinline int lb_lookup_for(const struct weir_addr *client, bool near, struct lb_choice *choice)
 {
 	struct weir_range_key key = {.prefixlen = WEIR_RANGE_SERVICE_BITS + 128};
+	struct weir_addr who;
 	__u32 *verdict;
 
 	if (!client || !choice) /* never; the function is verified by itself */
 		return LB_RACE;
-	key.service = choice->service;
-	key.addr = *client;
-	verdict = bpf_map_lookup_elem(&weir_ranges, &key);
-	if (!verdict || *verdict != WEIR_RANGE_ADMIT)
-		return LB_SOURCE_RANGE;
-	return lb_select(near, choice);
+	who = *client;
+	if (choice->vip_flags & WEIR_VIP_SOURCE_RANGES) {
+		key.service = choice->service;
+		key.addr = who;
+		verdict = bpf_map_lookup_elem(&weir_ranges, &key);
+		if (!verdict || *verdict != WEIR_RANGE_ADMIT)
+			return LB_SOURCE_RANGE;
+	}
+	return lb_select(&who, near, choice);
 }
 
 #endif

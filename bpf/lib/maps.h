@@ -68,6 +68,20 @@ struct {
 } weir_ct6 SEC(".maps");
 
 /*
+ * Hash of tuple -> how many established entries have it, sixteen to a word, the families one after
+ * the other. tc only; the loader sets it once, before anything is attached. Half a megabyte a
+ * family: small enough for caches that the table itself is too large for, and at 131,072 entries
+ * seven of eight hashes that none has are known for that.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2 * WEIR_CT_COUNT_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} weir_ct_counts SEC(".maps");
+
+/*
  * Tuple -> flow that no reply was seen of. Written and read by tc; leaves on promotion, or when
  * newer flows push it out. Sized for what may be half open at once; preallocated (10 and 12 MB).
  */
@@ -121,8 +135,8 @@ struct {
 } weir_services SEC(".maps");
 
 /*
- * Slot (1...) -> backend index and the tag of its extent. As above. Two scopes of 100k endpoints,
- * with room for old extents that wait for their grace period.
+ * Slot (1...) -> a backend, where it listens, and the tag of its extent. As above. Two scopes of
+ * 100k endpoints, with room for old extents that wait for their grace period.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -132,7 +146,10 @@ struct {
 	__type(value, struct weir_slot);
 } weir_slots SEC(".maps");
 
-/* Backend index (1...) -> address, port, state. As above. */
+/*
+ * Backend index (1...) -> address, port, state. As above; read for flows that exist, once a tick,
+ * and for datagrams of sockets that have chosen.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -168,6 +185,17 @@ struct {
 } weir_ranges SEC(".maps");
 
 /*
+ * Service port and client -> its backend, of Services with ClientIP affinity. Written and read by
+ * tc and the socket hooks for new flows. Lives until pushed out.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct weir_affinity_key);
+	__type(value, struct weir_affinity);
+} weir_affinity SEC(".maps");
+
+/*
  * Socket cookie and backend -> the VIP it asked for. Written by the socket hooks; read by them and
  * by tc, once a flow. Lives until pushed out.
  */
@@ -177,6 +205,19 @@ struct {
 	__type(key, struct weir_sock_key);
 	__type(value, struct weir_sock);
 } weir_socks SEC(".maps");
+
+/*
+ * Row of socket cookies -> who of them may be in weir_socks (weir/lb.h). Written by the socket
+ * hooks; read by tc, once a flow, in place of a lookup for each socket that never asked for a
+ * Service. 128 kB: half a million sockets in a row, and those of now next to each other.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, WEIR_SOCK_MARK_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} weir_sock_marks SEC(".maps");
 
 /* --- this host --- */
 
@@ -229,6 +270,18 @@ struct {
 	__type(key, struct weir_cidr_key);
 	__type(value, __u32);
 } weir_cidrs SEC(".maps");
+
+/*
+ * Prefix -> the other node that owns it. Agent writes; tc reads, once a packet, on weir_vxlan only.
+ * Up to four a node: its pod ranges and its addresses.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct weir_cidr_key);
+	__type(value, struct weir_peer);
+} weir_peers SEC(".maps");
 
 /* --- what people see --- */
 

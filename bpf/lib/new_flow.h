@@ -13,6 +13,7 @@
 #include "forward.h"
 #include "lb.h"
 #include "snat.h"
+#include "sock_marks.h"
 #include "sweep_kick.h"
 
 enum destination {
@@ -80,7 +81,7 @@ static __always_inline void attribute(struct __sk_buff *skb, struct weir_ctx *ct
 	if (!(cfg.flags & (WEIR_CFG_SOCK_PODS | WEIR_CFG_SOCK_HOST)) || !has_ports(ctx))
 		return;
 	key.cookie = bpf_get_socket_cookie(skb);
-	if (!key.cookie)
+	if (!key.cookie || sock_is_unmarked(key.cookie))
 		return;
 	sock = bpf_map_lookup_elem(&weir_socks, &key);
 	if (!sock)
@@ -213,7 +214,7 @@ __global int prepare_leaving(struct __sk_buff *skb, struct weir_ctx *ctx, struct
 			     int where, bool *snat)
 {
 	struct weir_device *device;
-	bool masquerade;
+	bool masquerade, overlay;
 	struct way way = {};
 	int kind;
 
@@ -228,17 +229,21 @@ __global int prepare_leaving(struct __sk_buff *skb, struct weir_ctx *ctx, struct
 	if (kind == WAY_NONE)
 		return drop(ctx, NO_ROUTE);
 	device = bpf_map_lookup_elem(&weir_devices, &way.ifindex);
-	if (!device || device->kind != WEIR_DEV_EXTERNAL)
+	overlay = is_overlay(way.ifindex);
+	if (!device || (device->kind != WEIR_DEV_EXTERNAL && !overlay))
 		return PASS;
 	/* Replies to a client outside leave where it came in: ifindex is set already. */
 	if (!(ct->flags & WEIR_CT_FROM_OUTSIDE))
 		ct->ifindex = way.ifindex;
 	if (ctx->hook == WEIR_HOOK_POD_FROM) {
-		if (where != TO_WORLD || !masquerade)
+		if (where != TO_WORLD || !masquerade || overlay)
 			return PASS;
 		if (ct->kind == WEIR_CT_PLAIN)
 			ct->kind = WEIR_CT_MASQUERADE;
 	}
+	/* With this node's address it would be believed whatever it holds. */
+	if (ctx->hook != WEIR_HOOK_DEV_OUT && is_overlay_port(ctx, ctx->n.dport))
+		return drop(ctx, OVERLAY_FORGED);
 	ct->flags |= WEIR_CT_SNAT;
 	*snat = true;
 	return masquerade_address(skb, ctx, device);
@@ -262,9 +267,8 @@ __global int select_backend(struct __sk_buff *skb, struct weir_ctx *ctx, struct 
 		return TC_ACT_SHOT;
 	verdict = lb_lookup(&ctx->t.daddr, ctx->t.dport, ctx->proto, ctx->hook != WEIR_HOOK_DEV_IN,
 			    &choice);
-	if (verdict == LB_SOURCE_RANGE)
-		verdict =
-			lb_lookup_restricted(&ctx->t.saddr, ctx->hook != WEIR_HOOK_DEV_IN, &choice);
+	if (verdict == LB_CLIENT)
+		verdict = lb_lookup_for(&ctx->t.saddr, ctx->hook != WEIR_HOOK_DEV_IN, &choice);
 	if (verdict == LB_MISS)
 		return PASS;
 	ct->service = choice.service;

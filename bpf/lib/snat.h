@@ -61,7 +61,6 @@ __global int take_reply_key(struct weir_ctx *ctx)
 {
 	struct weir_scratch *s = scratch();
 	union weir_key key = {};
-	struct weir_tuple back;
 	struct weir_ct *old;
 	__u8 second;
 	__u32 hash;
@@ -70,14 +69,13 @@ __global int take_reply_key(struct weir_ctx *ctx)
 	if (!ctx || !s)
 		return -1;
 	hash = key_of(&key, &ctx->n, ctx->v6, ctx->proto, &second);
-	tuple_reverse(&back, &ctx->t);
 	s->ct[1] = s->ct[0];
 	make_partner(&s->ct[1], ctx, hash, second);
 	if (!writes_allowed())
 		return 0;
-	old = est_find(&key, hash, ctx->v6);
+	old = est_find_rare(&key, hash, ctx->v6);
 	if (old) {
-		if (ct_alive(old, ctx->now, true) && !rewrites_to(old, &back))
+		if (ct_alive(old, ctx->now, true) && !rewrites_alike(old, &s->ct[1]))
 			return -17;
 		est_delete(&key, hash, ctx->v6);
 	}
@@ -85,7 +83,7 @@ __global int take_reply_key(struct weir_ctx *ctx)
 	if (err != -17)
 		return err;
 	old = half_find(&key, hash, ctx->v6);
-	if (old && ct_alive(old, ctx->now, true) && !rewrites_to(old, &back))
+	if (old && ct_alive(old, ctx->now, true) && !rewrites_alike(old, &s->ct[1]))
 		return -17;
 	return half_insert(&key, ctx->v6, &s->ct[1], BPF_ANY);
 }

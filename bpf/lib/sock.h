@@ -19,6 +19,7 @@
 #include "config.h"
 #include "lb.h"
 #include "maps.h"
+#include "sock_marks.h"
 
 enum sock_verdict {
 	SOCK_REFUSE, /* fail the call, with the error that bpf_set_retval() was given */
@@ -41,11 +42,12 @@ static __always_inline void sock_count(__u32 counter)
 		__sync_fetch_and_add(n, 1);
 }
 
-static __always_inline bool addr_is_loopback(const struct weir_addr *addr)
+/* Whose namespace the call is made in; NULL: Weir does not know it. */
+static __always_inline struct weir_netns *sock_netns(struct bpf_sock_addr *ctx)
 {
-	if (addr_is_v4(addr))
-		return (addr->w[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
-	return !(addr->w[0] | addr->w[1] | addr->w[2]) && addr->w[3] == bpf_htonl(1);
+	__u64 cookie = bpf_get_netns_cookie(ctx);
+
+	return bpf_map_lookup_elem(&weir_netns, &cookie);
 }
 
 /*
@@ -54,13 +56,11 @@ static __always_inline bool addr_is_loopback(const struct weir_addr *addr)
  */
 static __always_inline bool sock_serves(struct bpf_sock_addr *ctx, const struct sock_peer *peer)
 {
-	__u64 cookie;
 	struct weir_netns *netns;
 
 	if (peer->proto != IPPROTO_TCP && peer->proto != IPPROTO_UDP)
 		return false;
-	cookie = bpf_get_netns_cookie(ctx);
-	netns = bpf_map_lookup_elem(&weir_netns, &cookie);
+	netns = sock_netns(ctx);
 	if (!netns)
 		return false;
 	if (!netns->endpoint)
@@ -149,6 +149,8 @@ static __always_inline long sock_note(struct bpf_sock_addr *ctx, const struct so
 	    old->service == value.service && old->backend == value.backend &&
 	    old->service_generation == value.service_generation)
 		return 0;
+	if (!sock_mark(key.cookie))
+		return -1;
 	return bpf_map_update_elem(&weir_socks, &key, &value, BPF_ANY);
 }
 
@@ -160,8 +162,7 @@ static __always_inline void sock_client(struct bpf_sock_addr *ctx, const struct 
 					struct weir_addr *client)
 {
 	bool v4 = addr_is_v4(&peer->addr);
-	__u64 cookie = bpf_get_netns_cookie(ctx);
-	struct weir_netns *netns = bpf_map_lookup_elem(&weir_netns, &cookie);
+	struct weir_netns *netns = sock_netns(ctx);
 	struct bpf_sock *sk = ctx->sk;
 	struct weir_endpoint *ep;
 	__u32 id = netns ? netns->endpoint : 0;
@@ -190,8 +191,7 @@ static __always_inline void sock_client(struct bpf_sock_addr *ctx, const struct 
  */
 static __always_inline enum sock_verdict sock_not_admitted(struct bpf_sock_addr *ctx)
 {
-	__u64 cookie = bpf_get_netns_cookie(ctx);
-	struct weir_netns *netns = bpf_map_lookup_elem(&weir_netns, &cookie);
+	struct weir_netns *netns = sock_netns(ctx);
 
 	if (netns && netns->endpoint)
 		return SOCK_LEAVE;
@@ -215,9 +215,9 @@ static __noinline enum sock_verdict sock_forward(struct bpf_sock_addr *ctx, stru
 	if (!sock_serves(ctx, peer))
 		return SOCK_LEAVE;
 	verdict = lb_lookup(&peer->addr, peer->port, peer->proto, true, &choice);
-	if (verdict == LB_SOURCE_RANGE) {
+	if (verdict == LB_CLIENT) {
 		sock_client(ctx, peer, &client);
-		verdict = lb_lookup_restricted(&client, true, &choice);
+		verdict = lb_lookup_for(&client, true, &choice);
 	}
 	switch (verdict) {
 	case LB_FOUND:

@@ -126,8 +126,8 @@ static long sweep_entry4(void *map, struct weir_ct_key4 *key, struct weir_ct *ct
 {
 	union weir_key copy = {.k4 = *key};
 
-	if (sweep_entry(&copy, ct, sweep, copy.k4.proto))
-		bpf_map_delete_elem(map, &copy.k4);
+	if (sweep_entry(&copy, ct, sweep, copy.k4.proto) && !bpf_map_delete_elem(map, &copy.k4))
+		ct_count(weir_ct_hash4(&copy.k4), false, false);
 	return 0;
 }
 
@@ -136,8 +136,8 @@ static long sweep_entry6(void *map, struct weir_ct_key6 *key, struct weir_ct *ct
 {
 	union weir_key copy = {.k6 = *key};
 
-	if (sweep_entry(&copy, ct, sweep, copy.k6.proto))
-		bpf_map_delete_elem(map, &copy.k6);
+	if (sweep_entry(&copy, ct, sweep, copy.k6.proto) && !bpf_map_delete_elem(map, &copy.k6))
+		ct_count(weir_ct_hash6(&copy.k6), true, false);
 	return 0;
 }
 

@@ -68,7 +68,7 @@ snapshot() (
     echo "rules:" && ip rule && ip -6 rule
     echo "namespaces:" && ip netns
     echo "pins:" && find /sys/fs/bpf 2>/dev/null | sort
-    echo "sysctls:" && sysctl net.ipv4.ip_forward net.ipv4.ip_local_reserved_ports net.ipv6.conf.all.forwarding \
+    echo "sysctls:" && sysctl net.ipv4.ip_forward net.ipv4.ip_local_reserved_ports net.ipv4.ip_local_port_range net.ipv6.conf.all.forwarding \
         net.ipv4.conf.all.rp_filter net.ipv4.conf.default.rp_filter 2>/dev/null
     echo "cgroups:" && find "$cgroups" -type d | sort
     echo "run:" && find "$run_dir" 2>/dev/null | sort
@@ -141,17 +141,20 @@ cleanup() {
     [ -n "$mounted_bpffs" ] && umount /sys/fs/bpf
     rmdir /run/netns 2>/dev/null
     # The kernel frees programs and maps some time after the last reference to them is gone.
+    local now="" same=""
     for _ in $(seq 50); do
-        diff <(echo "$before") <(snapshot) >/tmp/weir-demo-diff.$$ && break
+        now=$(snapshot)
+        [ "$now" = "$before" ] && same=yes && break
         sleep 0.1
     done
-    if [ ! -s /tmp/weir-demo-diff.$$ ]; then
+    if [ -n "$same" ]; then
         ok "links, maps, programs, devices, routes, rules, pins, sysctls and cgroups are as before"
     else
         bad "the host is not as before:"
-        cat /tmp/weir-demo-diff.$$
+        echo "$before" >"/tmp/weir-demo-before.$$"
+        echo "$now" | diff "/tmp/weir-demo-before.$$" -
+        rm -f "/tmp/weir-demo-before.$$"
     fi
-    rm -f /tmp/weir-demo-diff.$$
     [ "$failures" = 0 ] || { echo "$failures thing(s) shown were not so" >&2; exit 1; }
     exit "$status"
 }

@@ -150,12 +150,15 @@ std::string_view struct_name();
 #define WEIR_API_TYPES(TYPE) \
     TYPE(Status, "status") \
     TYPE(Source, "source") \
+    TYPE(KindState, "kind-state") \
+    TYPE(Leader, "leader") \
     TYPE(Problem, "problem") \
     TYPE(Datapath, "datapath") \
     TYPE(Hook, "hook") \
     TYPE(Map, "map") \
     TYPE(Sweep, "sweep") \
     TYPE(IpamPool, "pool") \
+    TYPE(Routing, "routing") \
     TYPE(CniCount, "cni-count") \
     TYPE(FlowStats, "flow-stats") \
     TYPE(Pod, "pod") \

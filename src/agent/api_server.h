@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "agent/router.h"
+#include "common/cni_protocol.h"
 #include "common/ip.h"
 #include "common/result.h"
 
@@ -32,7 +33,7 @@ struct Limits {
 };
 
 struct UnixListen {
-    std::filesystem::path path = "/run/weir/agent.sock";
+    std::filesystem::path path = cni::kDefaultSocket;
     unsigned mode = 0660;
     /// Members may call, besides root; the socket file gets this group.
     std::optional<gid_t> group;

@@ -1,31 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/app.h"
 
-#include <algorithm>
-#include <set>
 #include <thread>
 
 #include <boost/json/value.hpp>
 
 #include "agent/api_server.h"
+#include "agent/cni_counters.h"
 #include "agent/cni_install.h"
-#include "agent/cni_service.h"
+#include "agent/complaints.h"
 #include "agent/flow_stream.h"
 #include "agent/heap_trimmer.h"
 #include "agent/host.h"
+#include "agent/host_port_pods.h"
 #include "agent/loop.h"
 #include "agent/metrics.h"
 #include "agent/names.h"
 #include "agent/objects.h"
-#include "agent/pods.h"
+#include "agent/pod_ranges.h"
 #include "agent/privileges.h"
 #include "agent/settings.h"
 #include "agent/version.h"
 #include "agent/views.h"
+#include "agent/wiring.h"
 #include "common/log.h"
 #include "datapath/datapath.h"
 #include "datapath/embedded.h"
 #include "datapath/host_checks.h"
+#include "datapath/netlink/sysctl.h"
 #include "datapath/reader.h"
 #include "flow/hub.h"
 #include "flow/ring_reader.h"
@@ -40,24 +42,31 @@ using namespace std::chrono_literals;
 constexpr size_t kEventBudget = 512;
 /// Between two looks at all devices and pods' links.
 constexpr auto kLookAround = 60s;
-/// Requests of runtimes handled at the same time. Wiring waits for one kernel lock anyway.
-constexpr unsigned kCniThreads = 4;
+/// Requests of runtimes handled at the same time. Wiring takes turns at one kernel lock, but those
+/// who wait together share what it waits for (netlink::PodLinks::create()).
+constexpr unsigned kCniThreads = 16;
 
 /// Everything the agent is made of, in the order in which it comes up. Members are destroyed in
 /// reverse: the server and the workers end before what they use.
 class Agent {
   public:
-    explicit Agent(Start start) : start_(std::move(start)), config_(start_.config) {}
+    explicit Agent(Start start) : start_(std::move(start)), config_(start_.config) {
+        choose_source(start_.config);
+    }
 
     Result<void> run() {
         WEIR_CHECK(prepare());
         WEIR_CHECK(bring_up());
         WEIR_CHECK(serve());
         loop_.stop_on_signals();
-        log::info("ready: {} Services, {} pods", objects_->store().count<model::Service>(),
-                  pods_->size());
+        if (!objects_->synced())
+            log::info("serving; tables follow when every object has been read");
+        take_over_when_synced();
+        if (failure_) return Failure(*std::exchange(failure_, {}));
         loop_.run();
+        objects_->end_writes();
         server_->stop();
+        if (failure_) return Failure(*std::exchange(failure_, {}));
         return {};
     }
 
@@ -69,10 +78,7 @@ class Agent {
         if (error) {
             return fail(Errc::kSystem, "run-dir {}: {}", config_.run_dir.string(), error.message());
         }
-        const auto configured = config_.cgroup_root.empty()
-                                    ? std::nullopt
-                                    : std::optional<fs::path>(config_.cgroup_root);
-        cgroup_ = WEIR_TRY(datapath::find_cgroup_root(configured));
+        cgroup_ = WEIR_TRY(datapath::find_cgroup_root(config_.cgroup_root));
         if (cgroup_.subtree) {
             log::info(
                 "cgroup {} is not the host's root: sockets outside of it are served by tc only",
@@ -89,52 +95,69 @@ class Agent {
                                                        .build = datapath::embedded_build()}));
         report_capacities();
         objects_ = WEIR_TRY(Objects::open(config_, datapath_->lb(), object_hooks()));
+        if (auto* api = objects_->api()) complaints_.emplace(*api, *objects_, config_.node_name);
+        WEIR_CHECK(objects_->wait_for_node());
         pod_ranges_ = objects_->pod_ranges();
         host_ = WEIR_TRY(Host::open(config_, pod_ranges_, objects_->node_addresses()));
-        WEIR_CHECK(host_->ensure_link());
-        WEIR_CHECK(datapath_->load(WEIR_TRY(host_->program_config())));
-        WEIR_CHECK(host_->write_tables(*datapath_));
-        objects_->set_host_addresses(host_addresses());
-        WEIR_CHECK(objects_->start());
-        WEIR_CHECK(bring_up_pods());
-        const auto activation = WEIR_TRY(datapath_->activate(to_datapath(config_.socket_hooks)));
-        log::info("programs in force, bank {}", activation.bank);
-        WEIR_CHECK(host_->attach_devices(*datapath_));
+        WEIR_CHECK(load_programs());
+        wiring_ = WEIR_TRY(Wiring::open(config_, *host_, *datapath_, pod_ranges_));
+        wiring_->cni().on_host_ports([this] { loop_.post([this] { set_host_ports(); }); });
         return {};
     }
 
-    Result<void> bring_up_pods() {
-        threads_ = WEIR_TRY(netlink::NetNsThread::start());
-        links_.emplace(*threads_);
-        watcher_.emplace(WEIR_TRY(netlink::Watcher::open(host_->link(), *links_)));
-        watcher_->set_host(host_->link_spec());
-        pods_ =
-            WEIR_TRY(Pods::open(*links_, datapath_->endpoints(), *watcher_, datapath_->devices()));
-        pods_->set_mtu(host_->pod_mtu());
-        ipam_ = WEIR_TRY(ipam::Pools::open({.dir = config_.run_dir / "ipam"}));
-        WEIR_CHECK(ipam_->set_ranges(pod_ranges_));
-        cni_ = WEIR_TRY(CniService::open(*ipam_, *pods_, config_.run_dir / "cni-queue"));
-        const auto reconciled = WEIR_TRY(cni_->start());
-        if (reconciled.kept + reconciled.adopted.size() + reconciled.released.size() > 0) {
-            log::info("pods: {} kept, {} adopted, {} released", reconciled.kept,
-                      reconciled.adopted.size(), reconciled.released.size());
+    /// This build's programs with the configuration as it is now; the old ones stay in force.
+    Result<void> load_programs() {
+        WEIR_CHECK(host_->ensure_link());
+        WEIR_CHECK(datapath_->load(WEIR_TRY(host_->program_config())));
+        return host_->write_tables(*datapath_);
+    }
+
+    /// Puts the loaded programs in force; returns their bank.
+    Result<uint32_t> activate() {
+        const auto activation = WEIR_TRY(datapath_->activate(to_datapath(config_.socket_hooks)));
+        WEIR_CHECK(attach());
+        return activation.bank;
+    }
+
+    /// Only then may packets come by the overlay, and routes lead over it.
+    Result<void> attach() {
+        WEIR_CHECK(host_->attach_devices(*datapath_));
+        if (const auto linked = host_->ensure_link(); !linked) {
+            log::error("the host's links and routes: {}; tried again", linked.error().message());
         }
-        const auto adopted = WEIR_TRY(pods_->adopt(ipam_->list()));
-        if (adopted.removed > 0) {
-            log::info("{} endpoints of vanished pods removed", adopted.removed);
-        }
-        if (adopted.restored > 0) {
-            log::warn("{} pods were in no table (the BPF file system was lost?) and are again",
-                      adopted.restored);
-        }
-        for (const auto& failure : adopted.failures)
-            log::error("{}: it is not served; delete it", failure.message());
+        wiring_->host_changed();
         return {};
+    }
+
+    /// What waits for all objects: until then the tables and programs of the agent before go on.
+    Result<void> take_over() {
+        node_changed();  // it may not be what was remembered of it
+        objects_->set_host_addresses(host_->addresses());
+        set_host_ports();
+        WEIR_CHECK(objects_->start());
+        host_->set_peers(objects_->other_nodes(), objects_->node_addresses());
+        WEIR_CHECK(host_->write_tables(*datapath_));
+        log::info("programs in force, bank {}", WEIR_TRY(activate()));
+        WEIR_CHECK(install_cni(cni_install(config_)));
+        refresh_names();
+        objects_->report_ready();
+        log::info("ready: {} Services, {} pods", objects_->store().count<model::Service>(),
+                  wiring_->pods().size());
+        return {};
+    }
+
+    /// Now, or as soon as everything has been read.
+    void take_over_when_synced() {
+        if (objects_->started() || !objects_->synced()) return;
+        if (auto result = take_over(); !result) {
+            failure_ = std::move(result).error();
+            loop_.stop();
+        }
     }
 
     Result<void> serve() {
         reader_.emplace(WEIR_TRY(datapath::Reader::of(datapath_->pins(), datapath_->maps())));
-        flow_names_.emplace(*objects_, *pods_, config_.node_name);
+        flow_names_.emplace(*objects_, wiring_->pods(), config_.node_name);
         table_names_.emplace(*objects_);
         views_.emplace(ViewInputs{.start = start_,
                                   .cgroup = cgroup_,
@@ -142,9 +165,9 @@ class Agent {
                                   .reader = *reader_,
                                   .objects = *objects_,
                                   .host = *host_,
-                                  .pods = *pods_,
-                                  .ipam = *ipam_,
-                                  .cni = *cni_,
+                                  .pods = wiring_->pods(),
+                                  .ipam = wiring_->ipam(),
+                                  .cni = wiring_->cni(),
                                   .names = *table_names_,
                                   .hub = hub_});
         refresh_names();
@@ -155,26 +178,8 @@ class Agent {
         metrics_.emplace(metrics::BuildInfo{std::string(build_version()), ""},
                          [this] { return snapshot(); });
         WEIR_CHECK(listen());
-        WEIR_CHECK(install_cni(cni_install()));
         watch();
         return {};
-    }
-
-    CniInstall cni_install() const {
-        CniInstall install;
-        std::error_code ignored;
-        install.binary = fs::read_symlink("/proc/self/exe", ignored).parent_path() / "weir-cni";
-        if (!fs::exists(install.binary)) {
-            install.binary = install.binary.parent_path().parent_path() / "cni/weir-cni";
-        }
-        install.bin_dir =
-            config_.cni_bin_dir.empty() ? config_.run_dir / "cni/bin" : config_.cni_bin_dir;
-        const fs::path conf_dir =
-            config_.cni_conf_dir.empty() ? config_.run_dir / "cni" : config_.cni_conf_dir;
-        install.conflist = conf_dir / "05-weir.conflist";
-        install.socket = config_.run_dir / "agent.sock";
-        install.queue_dir = config_.run_dir / "cni-queue";
-        return install;
     }
 
     Result<void> listen() {
@@ -220,7 +225,7 @@ class Agent {
     void serve_cni(const api::Request& request, const api::Responder& responder) {
         workers_.run([this, path = request.path, body = request.body, responder] {
             const auto begin = std::chrono::steady_clock::now();
-            const auto reply = cni_->handle(path, body);
+            const auto reply = wiring_->cni().handle(path, body);
             const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
             metrics_->cni_request(path.substr(path.rfind('/') + 1), reply.code, took);
             api::Response response;
@@ -231,29 +236,30 @@ class Agent {
     }
 
     void watch() {
-        loop_.watch(objects_->fd(), [this] {
-            if (auto result = objects_->on_readable(); !result) {
-                log::error("reading objects: {}", result.error().message());
-            }
-        });
+        for (const int fd : objects_->fds()) {
+            loop_.watch(fd, [this] {
+                if (auto result = objects_->on_readable(); !result) {
+                    log::error("reading objects: {}", result.error().message());
+                }
+                take_over_when_synced();
+            });
+        }
         loop_.watch(ring_->fd(), [this] {
             if (auto result = ring_->read(kEventBudget); !result) {
                 log::error("flow events: {}", result.error().message());
             }
         });
         loop_.watch(host_->devices().fd(), [this] { devices_readable(); });
-        loop_.watch(watcher_->fd(), [this] {
-            pods_->with_watcher([](netlink::Watcher& watcher) {
-                if (auto result = watcher.on_readable(std::chrono::steady_clock::now()); !result) {
-                    log::error("watching links: {}", result.error().message());
-                }
-            });
+        loop_.watch(wiring_->fd(), [this] { wiring_->on_readable(); });
+        loop_.watch(wiring_->cni().queue_fd(),
+                    [this] { workers_.run([this] { wiring_->cni().drain_queue(); }); });
+        loop_.every(100ms, [this] {
+            if (const auto links = wiring_->mend()) serve_anew(*links);
         });
-        loop_.watch(cni_->queue_fd(), [this] { workers_.run([this] { cni_->drain_queue(); }); });
-        loop_.every(100ms, [this] { mend(); });
         loop_.every(2s, [this] {
-            objects_->age(std::chrono::steady_clock::now());
+            if (objects_->started()) objects_->age(std::chrono::steady_clock::now());
             follow_pod_ranges();
+            complain();
         });
         loop_.every(kLookAround, [this] { look_around(); });
         loop_.every(1s, [this] { save_names(); });
@@ -278,66 +284,47 @@ class Agent {
             log::warn("devices or addresses had changed without notice");
             devices_changed();
         }
-        pods_->with_watcher(
-            [](netlink::Watcher& watcher) { watcher.mark_all(std::chrono::steady_clock::now()); });
+        wiring_->mark_all();
     }
 
     void devices_changed() {
-        pods_->set_mtu(host_->pod_mtu());
-        pods_->with_watcher(
-            [this](netlink::Watcher& watcher) { watcher.set_host(host_->link_spec()); });
+        wiring_->host_changed();
         if (auto result = host_->write_tables(*datapath_); !result) {
             log::error("host tables: {}", result.error().message());
         }
+        if (!objects_->started()) return refresh_names();
         if (auto result = host_->attach_devices(*datapath_); !result) {
             log::error("attaching to devices: {}", result.error().message());
         }
-        objects_->set_host_addresses(host_addresses());
+        objects_->set_host_addresses(host_->addresses());
+        follow_peers();
         refresh_names();
     }
 
-    /// What this host sends from: the addresses of its external devices.
-    std::vector<IpAddress> host_addresses() const {
-        std::vector<IpAddress> out;
-        for (const auto& device : host_->devices().current().devices) {
-            for (const weir_addr& abi : device.abi.addr) {
-                const IpAddress address(abi);
-                if (!address.is_unspecified()) out.push_back(address);
-            }
-        }
-        return out;
-    }
-
-    /// Puts back what others removed of ours.
-    void mend() {
-        const auto report = pods_->with_watcher([](netlink::Watcher& watcher) {
-            const auto now = std::chrono::steady_clock::now();
-            const auto due = watcher.due();
-            return due && *due <= now ? std::optional(watcher.run_due(now)) : std::nullopt;
-        });
-        if (!report) return;
-        for (const auto& problem : report->repaired)
-            log::warn("put back: {}", problem.text);
-        for (const auto& error : report->failures)
-            log::error("{}", error.message());
-        if (report->host && report->host->created) replace_programs();
-    }
-
-    /// Programs with the configuration as it is now.
+    /// Programs with the configuration as it is now, in force if the tables are filled.
     Result<void> reload() {
-        WEIR_CHECK(host_->ensure_link());
-        WEIR_CHECK(datapath_->load(WEIR_TRY(host_->program_config())));
-        WEIR_CHECK(host_->write_tables(*datapath_));
-        WEIR_CHECK(datapath_->activate(to_datapath(config_.socket_hooks)));
-        return host_->attach_devices(*datapath_);
+        WEIR_CHECK(load_programs());
+        if (objects_->started()) WEIR_CHECK(activate());
+        return {};
     }
 
-    /// weir0 was made anew: its index is part of the programs' configuration.
-    void replace_programs() {
-        if (auto result = reload(); !result) {
-            log::error("weir0 was removed by somebody and could not be served again: {}",
-                       result.error().message());
+    /// Links and routes as they should be now.
+    Result<void> ensure_link() {
+        const auto links = WEIR_TRY(host_->ensure_link());
+        if (links.anew()) serve_anew(links);
+        return {};
+    }
+
+    /// A link was made anew. Its index is part of the programs' configuration.
+    void serve_anew(const netlink::HostLinkState& links) {
+        const auto* loaded = datapath_->loaded();
+        const bool other = host_->made_anew(links, loaded ? &loaded->config() : nullptr);
+        auto served = other ? reload() : objects_->started() ? attach() : Result<void>();
+        if (!served) {
+            log::error("weir0 or weir_vxlan was removed by somebody and is not served again: {}",
+                       served.error().message());
         }
+        wiring_->host_changed();
     }
 
     Objects::Hooks object_hooks() {
@@ -359,33 +346,29 @@ class Agent {
     }
 
     void node_changed() {
+        if (objects_->started()) follow_peers();
         follow_pod_ranges();
         if (host_->devices().set_node_addresses(objects_->node_addresses())) devices_changed();
     }
 
-    /// The node's pod ranges and, behind them, those it had that pods still have addresses of.
-    std::vector<IpPrefix> wanted_pod_ranges() const {
-        std::vector<IpPrefix> wanted = objects_->pod_ranges();
-        if (wanted == pod_ranges_) return wanted;
-        const auto records = ipam_->list();
-        const auto in_use = [&](const IpPrefix& range) {
-            return std::ranges::any_of(records, [&](const ipam::Record& record) {
-                return std::ranges::any_of(record.addresses, [&](const IpAddress& address) {
-                    return range.contains(address);
-                });
-            });
-        };
-        for (const IpPrefix& range : pod_ranges_) {
-            if (std::ranges::find(wanted, range) == wanted.end() && in_use(range)) {
-                wanted.push_back(range);
-            }
+    /// Not before all Nodes are known: an agent before may have made the routes.
+    void follow_peers() {
+        if (!host_->set_peers(objects_->other_nodes(), objects_->node_addresses())) return;
+        if (const auto written = host_->write_tables(*datapath_); !written) {
+            log::error("tables of other nodes: {}", written.error().message());
         }
-        return wanted;
+        if (const auto linked = ensure_link(); !linked) {
+            log::error("routes to other nodes: {}; tried again", linked.error().message());
+        }
+        wiring_->host_changed();
     }
 
     /// Tried again with the next tick if it fails.
     void follow_pod_ranges() {
-        const auto wanted = wanted_pod_ranges();
+        auto of_node = objects_->pod_ranges();
+        if (of_node == pod_ranges_) return;
+        const auto wanted =
+            ranges_to_serve(std::move(of_node), pod_ranges_, wiring_->ipam().list());
         if (wanted == pod_ranges_) return;
         if (const auto changed = change_pod_ranges(wanted); !changed) {
             host_->set_pod_ranges(pod_ranges_);
@@ -403,15 +386,23 @@ class Agent {
     }
 
     Result<void> change_pod_ranges(const std::vector<IpPrefix>& wanted) {
-        WEIR_CHECK(ipam_->set_ranges(objects_->pod_ranges()));
+        WEIR_CHECK(wiring_->ipam().set_ranges(objects_->pod_ranges()));
         const auto before = host_->routers();
         host_->set_pod_ranges(wanted);
-        pods_->with_watcher(
-            [this](netlink::Watcher& watcher) { watcher.set_host(host_->link_spec()); });
+        wiring_->host_changed();
         if (host_->routers() != before) return reload();
-        WEIR_CHECK(host_->ensure_link());
+        WEIR_CHECK(ensure_link());
         return host_->write_tables(*datapath_);
     }
+
+    void complain() {
+        if (!complaints_) return;
+        objects_->help_writes();
+        if (objects_->started())
+            complaints_->look(std::chrono::steady_clock::now(), range_trouble_);
+    }
+
+    void set_host_ports() { objects_->set_host_ports(host_port_pods(wiring_->ipam().list())); }
 
     void refresh_names() {
         if (!flow_names_) return;
@@ -448,15 +439,11 @@ class Agent {
     Loop loop_;
     std::unique_ptr<datapath::Datapath> datapath_;
     std::unique_ptr<Objects> objects_;
+    std::optional<Complaints> complaints_;  ///< where there is a cluster to hear them
     std::vector<IpPrefix> pod_ranges_;
     std::string range_trouble_;  ///< told already
     std::unique_ptr<Host> host_;
-    std::unique_ptr<netlink::NetNsThread> threads_;
-    std::optional<netlink::PodLinks> links_;
-    std::optional<netlink::Watcher> watcher_;
-    std::unique_ptr<Pods> pods_;
-    std::unique_ptr<ipam::Pools> ipam_;
-    std::unique_ptr<CniService> cni_;
+    std::unique_ptr<Wiring> wiring_;
     std::optional<datapath::Reader> reader_;
     std::optional<FlowNames> flow_names_;
     std::optional<TableNames> table_names_;
@@ -467,6 +454,7 @@ class Agent {
     std::optional<metrics::Metrics> metrics_;
     std::optional<api::Server> server_;
     bool names_changed_ = true;
+    std::optional<Error> failure_;
     HeapTrimmer heap_;
     Workers workers_{kCniThreads};
 };
@@ -474,6 +462,7 @@ class Agent {
 }  // namespace
 
 Result<void> run_agent(Start start) {
+    netlink::set_sysctl_root(start.config.proc_sys);
     // Before there are threads, which would keep what they were started with.
     const auto privileges =
         WEIR_TRY(drop_privileges(wanted_capabilities(!start.config.socket_group.empty())));

@@ -41,7 +41,7 @@ std::string cni_conflist(const CniInstall& install) {
         {"type", kPluginName},
         {"socket", install.socket.string()},
         {"queueDir", install.queue_dir.string()},
-        {"capabilities", json::object{{"ips", true}, {"dns", true}}},
+        {"capabilities", json::object{{"ips", true}, {"dns", true}, {"portMappings", true}}},
     };
     const json::object list{
         // Runtimes that know the list take the newest they can; older ones look here only, and

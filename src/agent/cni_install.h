@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include "common/cni_protocol.h"
 #include "common/result.h"
 
 namespace weir::agent {
@@ -11,11 +12,10 @@ namespace weir::agent {
 struct CniInstall {
     std::filesystem::path binary;                    ///< the weir-cni to copy
     std::filesystem::path bin_dir = "/opt/cni/bin";  ///< where runtimes look for plugins
-    /// A low number: containerd takes the first file of the directory only.
-    std::filesystem::path conflist = "/etc/cni/net.d/05-weir.conflist";
+    std::filesystem::path conflist;                  ///< to write
     std::string network = "weir";
-    std::filesystem::path socket = "/run/weir/agent.sock";
-    std::filesystem::path queue_dir = "/run/weir/cni-queue";
+    std::filesystem::path socket = cni::kDefaultSocket;
+    std::filesystem::path queue_dir = cni::kDefaultQueueDir;
 };
 
 /// The configuration list that runtimes read.

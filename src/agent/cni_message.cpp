@@ -2,6 +2,7 @@
 #include "agent/cni_message.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
@@ -23,10 +24,14 @@ const json::array* array_in(const json::object& object, std::string_view key) {
     return value == nullptr ? nullptr : value->if_array();
 }
 
-std::string text_in(const json::object& object, std::string_view key) {
-    const json::value* value = object.if_contains(key);
+// Empty: there is none, or it is no text.
+std::string text_of(const json::value* value) {
     const json::string* text = value == nullptr ? nullptr : value->if_string();
     return text == nullptr ? std::string() : std::string(*text);
+}
+
+std::string text_in(const json::object& object, std::string_view key) {
+    return text_of(object.if_contains(key));
 }
 
 // "10.0.0.5/24" or "10.0.0.5"; a pod's own length is always that of the family.
@@ -72,6 +77,73 @@ CniOutcome<void> read_wishes(const json::object& body, const json::object* args,
         rest.remove_prefix(std::min(end + 1, rest.size()));
     }
     return {};
+}
+
+// A member of whatever case: the conventions write hostPort, containerd HostPort, and plugins in Go
+// take both.
+const json::value* member(const json::object& object, std::string_view key) {
+    const auto same = [](unsigned char a, unsigned char b) {
+        return std::tolower(a) == std::tolower(b);
+    };
+    const auto* const found = std::ranges::find_if(object, [&](const auto& entry) {
+        return std::ranges::equal(std::string_view(entry.key()), key, same);
+    });
+    return found == object.end() ? nullptr : &found->value();
+}
+
+// A port number; nullopt: there is none, or it is no number that ports have.
+std::optional<uint16_t> port_in(const json::object& object, std::string_view key) {
+    const json::value* value = member(object, key);
+    if (value == nullptr || !value->is_int64()) return std::nullopt;
+    const int64_t number = value->get_int64();
+    return number < 0 || number > 65535 ? std::nullopt
+                                        : std::optional(static_cast<uint16_t>(number));
+}
+
+// CNI conventions, "portMappings". Port 0 of the host asks for nothing.
+CniOutcome<std::optional<model::HostPort>> read_host_port(const json::value& value) {
+    const json::object* object = value.if_object();
+    const auto host = object == nullptr ? std::nullopt : port_in(*object, "hostPort");
+    if (host == uint16_t{0}) return std::optional<model::HostPort>();
+    const auto container = object == nullptr ? std::nullopt : port_in(*object, "containerPort");
+    if (!host || container.value_or(0) == 0) {
+        return refuse(Code::kConfig,
+                      "runtimeConfig.portMappings: {} needs hostPort and containerPort, 1 to 65535",
+                      json::serialize(value));
+    }
+    model::HostPort port{.host_port = *host, .container_port = *container, .host_ip = {}};
+    std::string name = text_of(member(*object, "protocol"));
+    std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::toupper(c); });
+    if (!name.empty()) {
+        const auto protocol = model::parse_protocol(name);
+        if (!protocol) {
+            return refuse(Code::kConfig, "runtimeConfig.portMappings: {}",
+                          protocol.error().message());
+        }
+        port.protocol = *protocol;
+    }
+    if (const std::string text = text_of(member(*object, "hostIP")); !text.empty()) {
+        const auto address = IpAddress::parse(text);
+        if (!address) {
+            return refuse(Code::kConfig, "runtimeConfig.portMappings: hostIP: {}",
+                          address.error().message());
+        }
+        port.host_ip = *address;
+    }
+    return std::optional(port);
+}
+
+CniOutcome<std::vector<model::HostPort>> read_host_ports(const json::object& body) {
+    std::vector<model::HostPort> ports;
+    const json::object* runtime = object_in(body, "runtimeConfig");
+    const json::array* list = runtime == nullptr ? nullptr : array_in(*runtime, "portMappings");
+    if (list == nullptr) return ports;
+    for (const json::value& value : *list) {
+        auto port = read_host_port(value);
+        if (!port) return tl::unexpected(port.error());
+        if (*port) ports.push_back(**port);
+    }
+    return ports;
 }
 
 // What the network's configuration says, else what the runtime does, whose names differ.
@@ -163,6 +235,9 @@ CniOutcome<CniRequest> decode_cni_request(std::string_view text) {
     if (auto read = read_wishes(*body, args, claim.requested); !read) {
         return tl::unexpected(read.error());
     }
+    auto host_ports = read_host_ports(*body);
+    if (!host_ports) return tl::unexpected(host_ports.error());
+    claim.host_ports = std::move(*host_ports);
     request.dns = read_dns(*body);
     if (const json::object* previous = object_in(*body, "prevResult")) request.previous = *previous;
     if (const json::value* valid = body->if_contains("validAttachments")) {

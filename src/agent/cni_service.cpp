@@ -198,13 +198,17 @@ CniService::Outcome CniService::make(const CniRequest& request) {
     if (auto committed = pools_.commit(record->key); !committed) {
         return tl::unexpected(failure(Code::kIo, committed.error()));
     }
+    if (!record->host_ports.empty()) host_ports_changed_();
     return encode_cni_result(*record, *wired, request.dns);
 }
 
 // Addresses go back only when nothing has them any more.
 Result<void> CniService::undo(const AttachmentKey& key) {
     WEIR_CHECK(wirer_.unwire(key));
-    return pools_.release(key);
+    const auto known = pools_.find(key);
+    WEIR_CHECK(pools_.release(key));
+    if (known && !known->host_ports.empty()) host_ports_changed_();
+    return {};
 }
 
 CniService::Outcome CniService::del(const AttachmentKey& key) {

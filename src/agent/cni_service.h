@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -46,6 +47,10 @@ class CniService {
     /// `path` is "/v1/cni/add", del, check, gc or status. Never throws.
     CniReply handle(std::string_view path, std::string_view body);
 
+    /// Called, from whichever thread, when ports of the host lead to other pods than before. Set
+    /// before start().
+    void on_host_ports(std::function<void()> changed) { host_ports_changed_ = std::move(changed); }
+
     /// DELs that the plugin could not bring: now, and whenever queue_fd() is readable. What fails
     /// stays for the next time. Returns how many were done.
     size_t drain_queue();
@@ -74,6 +79,7 @@ class CniService {
 
     ipam::Pools& pools_;
     PodWirer& wirer_;
+    std::function<void()> host_ports_changed_ = [] {};
     KeyedMutex containers_;
     std::mutex queue_mutex_;
     DelQueue queue_;

@@ -2,7 +2,6 @@
 #include "agent/config.h"
 
 #include <algorithm>
-#include <charconv>
 #include <functional>
 #include <map>
 
@@ -12,6 +11,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include "common/fd.h"
+#include "common/number.h"
 
 namespace weir::agent {
 namespace {
@@ -24,12 +24,11 @@ struct Option {
 };
 
 Result<uint64_t> parse_number(std::string_view text, uint64_t low, uint64_t high) {
-    uint64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || value < low || value > high) {
+    const auto value = whole_number<uint64_t>(text);
+    if (!value || *value < low || *value > high) {
         return fail(Errc::kInvalid, "\"{}\" is not a number from {} to {}", text, low, high);
     }
-    return value;
+    return *value;
 }
 
 Result<bool> parse_bool(std::string_view text) {
@@ -83,9 +82,20 @@ Result<PortRange> parse_ports(std::string_view text) {
 }
 
 Result<void> parse_sources(Config& config, std::string_view text) {
+    config.source_dirs.clear();
+    if (text == "auto") {
+        config.source = Config::Source::kAuto;
+        return {};
+    }
+    if (text == "kubernetes") {
+        config.source = Config::Source::kKubernetes;
+        return {};
+    }
+    config.source = Config::Source::kFiles;
     for (const auto part : split(text)) {
         if (!part.starts_with("file:") || part.size() == 5) {
-            return fail(Errc::kInvalid, "\"{}\" is not a source; use file:DIRECTORY", part);
+            return fail(Errc::kInvalid, "\"{}\" is not a source; use kubernetes or file:DIRECTORY",
+                        part);
         }
         config.source_dirs.emplace_back(part.substr(5));
     }
@@ -97,6 +107,13 @@ Result<SocketHooks> parse_hooks(std::string_view text) {
         if (text == to_string(mode)) return mode;
     }
     return fail(Errc::kInvalid, "\"{}\" is none of all, host, off", text);
+}
+
+Result<Routing> parse_routing(std::string_view text) {
+    for (const auto mode : {Routing::kNative, Routing::kVxlan, Routing::kAuto}) {
+        if (text == to_string(mode)) return mode;
+    }
+    return fail(Errc::kInvalid, "\"{}\" is none of native, vxlan, auto", text);
 }
 
 Result<log::Format> parse_format(std::string_view text) {
@@ -123,17 +140,29 @@ Result<void> set_count(Config& config, std::string_view text) {
     return {};
 }
 
-Result<void> set_devices(Config& config, std::string_view text) {
-    config.devices.clear();
+template <auto Member>
+Result<void> set_list(Config& config, std::string_view text) {
+    (config.*Member).clear();
     for (const auto part : split(text))
-        config.devices.emplace_back(part);
+        (config.*Member).emplace_back(part);
     return {};
 }
 
 constexpr Option kOptions[] = {
-    {{"source", "file:DIR", "file:/etc/weir/objects",
-      "where objects come from: a directory of Kubernetes YAML or JSON; several with commas"},
+    {{"source", "SOURCE", "auto",
+      "where objects come from: kubernetes (an API server) or file:DIR, a directory of Kubernetes "
+      "YAML "
+      "or JSON, several with commas; auto: kubernetes in a pod of a cluster, else "
+      "file:/etc/weir/objects"},
      parse_sources},
+    {{"kubeconfig", "FILE", "",
+      "how to reach the API server; default: the service account of the agent's pod"},
+     set_text<&Config::kubeconfig>},
+    {{"api-servers", "LIST", "",
+      "URLs of API servers, tried in turn, instead of those of the kubeconfig or the pod: the "
+      "agent "
+      "must reach one before any Service works"},
+     set_list<&Config::api_servers>},
     {{"node-name", "NAME", "", "this node's name in the objects; default: the host's name"},
      set_text<&Config::node_name>},
     {{"run-dir", "DIR", "/run/weir", "state that lives until reboot: socket, addresses, queues"},
@@ -142,6 +171,10 @@ constexpr Option kOptions[] = {
      set_text<&Config::bpffs>},
     {{"cgroup-root", "DIR", "", "the host's cgroup2 root; default: found by looking"},
      set_text<&Config::cgroup_root>},
+    {{"proc-sys", "DIR", "/proc/sys",
+      "where kernel settings are changed; in a container whose own is read-only, a mount of the "
+      "host's"},
+     set_text<&Config::proc_sys>},
     {{"socket-group", "GROUP", "", "group that may use the local API besides root"},
      set_text<&Config::socket_group>},
     {{"metrics-address", "ADDR:PORT", "127.0.0.1:9470",
@@ -149,13 +182,24 @@ constexpr Option kOptions[] = {
      set_text<&Config::metrics_address>},
     {{"devices", "LIST", "",
       "external devices, names or globs; default: those with a default route or global address"},
-     set_devices},
+     set_list<&Config::devices>},
     {{"pod-cidrs", "LIST", "10.244.0.0/24,fd00:10:244::/64",
       "pod ranges of this node when no Node object gives them"},
      set<&Config::pod_cidrs, parse_prefixes>},
     {{"cluster-cidrs", "LIST", "10.244.0.0/16,fd00:10:244::/56",
       "pod ranges of the whole cluster: never masqueraded"},
      set<&Config::cluster_cidrs, parse_prefixes>},
+    {{"pool-cidrs", "LIST", "",
+      "where Nodes have no podCIDRs: ranges within cluster-cidrs of which the elected agent gives "
+      "each Node a block; empty: they are left to who gives Nodes theirs"},
+     set<&Config::pool_cidrs, parse_prefixes>},
+    {{"pool-block-ipv4", "LENGTH", "24", "prefix length of a Node's block of pool-cidrs"},
+     set_count<&Config::pool_block_ipv4, 8, 30>},
+    {{"pool-block-ipv6", "LENGTH", "64", "the same for IPv6"},
+     set_count<&Config::pool_block_ipv6, 16, 126>},
+    {{"pool-rest", "TIME", "5m",
+      "how long a Node must be gone before its block is given to another one"},
+     set<&Config::pool_rest, parse_duration>},
     {{"service-cidrs", "LIST", "10.96.0.0/12,fd00:10:96::/112",
       "ranges of ClusterIPs: an address there that is no Service is never forwarded"},
      set<&Config::service_cidrs, parse_prefixes>},
@@ -173,7 +217,15 @@ constexpr Option kOptions[] = {
     {{"snat-ports", "A-B", "45056-65535",
       "source ports of translated flows, kept away from the host's own"},
      set<&Config::snat_ports, parse_ports>},
-    {{"mtu", "BYTES", "0", "MTU of pods; 0: the smallest of the external devices"},
+    {{"routing", "native|vxlan|auto", "native",
+      "pods of other nodes: by routes over links that nodes share (else the fabric's to route), "
+      "encapsulated in VXLAN, or by routes where a link is shared and VXLAN elsewhere"},
+     set<&Config::routing, parse_routing>},
+    {{"vxlan-port", "PORT", "4789", "UDP port of VXLAN between nodes, the same on all of them"},
+     set_count<&Config::vxlan_port, 1, 65535>},
+    {{"mtu", "BYTES", "0",
+      "MTU of pods; 0: the smallest of the external devices, less 50 or 70 bytes for VXLAN over "
+      "IPv4 or IPv6"},
      set_count<&Config::mtu, 0, 65535>},
     {{"max-pods", "N", "1024", "capacity: pods of this node"},
      set_count<&Config::max_pods, 8, 65535>},
@@ -352,16 +404,39 @@ std::string host_name() {
     return ::uname(&name) == 0 ? name.nodename : "localhost";
 }
 
-Result<void> check_together(const Config& config) {
-    if (config.snat_ports.first <= config.node_ports.last &&
-        config.node_ports.first <= config.snat_ports.last) {
-        return fail(Errc::kInvalid, "snat-ports {}-{} and node-ports {}-{} overlap",
-                    config.snat_ports.first, config.snat_ports.last, config.node_ports.first,
-                    config.node_ports.last);
+Result<void> check_ports(const Config& config) {
+    const PortRange& snat = config.snat_ports;
+    const PortRange& nodes = config.node_ports;
+    if (snat.first <= nodes.last && nodes.first <= snat.last) {
+        return fail(Errc::kInvalid, "snat-ports {}-{} and node-ports {}-{} overlap", snat.first,
+                    snat.last, nodes.first, nodes.last);
     }
-    if (config.snat_ports.last - config.snat_ports.first < 255) {
-        return fail(Errc::kInvalid, "snat-ports {}-{}: at least 256 ports are needed",
-                    config.snat_ports.first, config.snat_ports.last);
+    if (snat.last - snat.first < 255) {
+        return fail(Errc::kInvalid, "snat-ports {}-{}: at least 256 ports are needed", snat.first,
+                    snat.last);
+    }
+    const auto within = [&](const PortRange& range) {
+        return config.vxlan_port >= range.first && config.vxlan_port <= range.last;
+    };
+    if (within(snat) || within(nodes)) {
+        return fail(Errc::kInvalid, "vxlan-port {} is among snat-ports or node-ports",
+                    config.vxlan_port);
+    }
+    return {};
+}
+
+Result<void> check_ranges(const Config& config) {
+    for (const auto& pool : config.pool_cidrs) {
+        const bool within = std::ranges::any_of(config.cluster_cidrs, [&](const IpPrefix& cluster) {
+            return cluster.family() == pool.family() && cluster.length() <= pool.length() &&
+                   cluster.contains(pool.address());
+        });
+        if (!within) {
+            return fail(Errc::kInvalid,
+                        "pool-cidrs {} is not within cluster-cidrs: traffic between its pods would "
+                        "be masqueraded",
+                        pool.to_string());
+        }
     }
     for (const auto& service : config.service_cidrs) {
         for (const auto& pods : config.cluster_cidrs) {
@@ -384,6 +459,18 @@ std::string_view to_string(SocketHooks mode) {
             return "host";
         case SocketHooks::kOff:
             return "off";
+    }
+    return "?";
+}
+
+std::string_view to_string(Routing mode) {
+    switch (mode) {
+        case Routing::kNative:
+            return "native";
+        case Routing::kVxlan:
+            return "vxlan";
+        case Routing::kAuto:
+            return "auto";
     }
     return "?";
 }
@@ -443,7 +530,8 @@ Result<Start> parse_start(std::span<const char* const> arguments,
         start.origins.push_back(origin);
     }
     if (start.config.node_name.empty()) start.config.node_name = host_name();
-    WEIR_CHECK(check_together(start.config));
+    WEIR_CHECK(check_ports(start.config));
+    WEIR_CHECK(check_ranges(start.config));
     return start;
 }
 

@@ -19,6 +19,10 @@ namespace weir::agent {
 enum class SocketHooks : uint8_t { kAll, kHost, kOff };
 std::string_view to_string(SocketHooks mode);
 
+/// How pods of other nodes are reached (docs/host-network.md).
+enum class Routing : uint8_t { kNative, kVxlan, kAuto };
+std::string_view to_string(Routing mode);
+
 struct PortRange {
     uint16_t first = 0;
     uint16_t last = 0;  ///< inclusive
@@ -27,16 +31,27 @@ struct PortRange {
 /// Everything that can be set. Each member has one line in the option table (config.cpp), which
 /// gives its flag, environment variable, key in the configuration file, default and help.
 struct Config {
+    /// kAuto: the cluster if this is a pod of one, else /etc/weir/objects.
+    enum class Source : uint8_t { kAuto, kFiles, kKubernetes };
+    Source source = Source::kAuto;
     std::vector<std::filesystem::path> source_dirs;
+    std::filesystem::path kubeconfig;      ///< empty: the service account
+    std::vector<std::string> api_servers;  ///< URLs; empty: those of the configuration
     std::string node_name;
     std::filesystem::path run_dir;
     std::filesystem::path bpffs;        ///< empty: found by looking
     std::filesystem::path cgroup_root;  ///< empty: found by looking
-    std::string socket_group;           ///< empty: root only
-    std::string metrics_address;        ///< empty: no TCP listener
-    std::vector<std::string> devices;   ///< empty: found by looking
+    std::filesystem::path proc_sys;
+    std::string socket_group;          ///< empty: root only
+    std::string metrics_address;       ///< empty: no TCP listener
+    std::vector<std::string> devices;  ///< empty: found by looking
     std::vector<IpPrefix> pod_cidrs;
     std::vector<IpPrefix> cluster_cidrs;
+    /// Nodes without podCIDRs are given blocks of these; empty: somebody else gives them theirs.
+    std::vector<IpPrefix> pool_cidrs;
+    uint32_t pool_block_ipv4 = 0;  ///< prefix lengths
+    uint32_t pool_block_ipv6 = 0;
+    std::chrono::seconds pool_rest{};
     std::vector<IpPrefix> service_cidrs;
     std::vector<IpPrefix> masquerade_exceptions;
     bool masquerade_ipv4 = true;
@@ -44,7 +59,9 @@ struct Config {
     SocketHooks socket_hooks = SocketHooks::kAll;
     PortRange node_ports;
     PortRange snat_ports;
-    uint32_t mtu = 0;  ///< 0: the smallest of the external devices
+    Routing routing = Routing::kNative;
+    uint32_t vxlan_port = 0;  ///< UDP
+    uint32_t mtu = 0;  ///< 0: the smallest of the external devices, less the overlay's headers
     uint32_t max_pods = 0;
     uint32_t max_services = 0;
     uint32_t max_slots = 0;

@@ -2,9 +2,9 @@
 #include "agent/conntrack_filter.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "common/ip.h"
+#include "common/number.h"
 
 namespace weir::api {
 namespace {
@@ -59,12 +59,9 @@ Result<ConntrackFilter::Test> ConntrackFilter::parse_test(const std::string& key
         };
     }
     if (key == "port") {
-        uint16_t port = 0;
-        const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), port);
-        if (error != std::errc() || end != value.data() + value.size()) {
-            return fail(Errc::kInvalid, "--port \"{}\": expected 0 to 65535", value);
-        }
-        return [port](const Conntrack& e) {
+        const auto number = whole_number<uint16_t>(value);
+        if (!number) return fail(Errc::kInvalid, "--port \"{}\": expected 0 to 65535", value);
+        return [port = *number](const Conntrack& e) {
             return e.source_port == port || e.destination_port == port ||
                    (!e.rewrites.empty() &&
                     (e.nat_source_port == port || e.nat_destination_port == port));

@@ -7,7 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "agent/api_types.h"
+#include "agent/api_tables.h"
+#include "common/result.h"
 
 namespace weir::api {
 

@@ -35,6 +35,10 @@ weir_timeouts timeouts(const Config& config) {
             .pad = 0};
 }
 
+/// Of an outer packet: IP, UDP, VXLAN and the inner link header.
+constexpr uint32_t kOverlayBytes4 = 20 + 8 + 8 + 14;
+constexpr uint32_t kOverlayBytes6 = 40 + 8 + 8 + 14;
+
 uint32_t flags(const Config& config) {
     uint32_t out = WEIR_CFG_REDIRECT_PEER;
     if (config.socket_hooks == SocketHooks::kAll) out |= WEIR_CFG_SOCK_PODS | WEIR_CFG_SOCK_HOST;
@@ -72,20 +76,47 @@ Result<std::unique_ptr<Host>> Host::open(const Config& config,
                                          const std::vector<IpAddress>& node_addresses) {
     auto journal = std::make_unique<netlink::SysctlJournal>(
         WEIR_TRY(netlink::SysctlJournal::open(config.run_dir / "sysctl.json")));
-    WEIR_CHECK(journal->reserve_ports({{config.snat_ports.first, config.snat_ports.last}}));
+    const netlink::PortRange snat{config.snat_ports.first, config.snat_ports.last};
+    WEIR_CHECK(journal->reserve_ports({snat}));
+    WEIR_CHECK(journal->leave_local_range(snat));
     auto devices = WEIR_TRY(netlink::DeviceFollower::open(device_config(config, node_addresses)));
-    return std::unique_ptr<Host>(
+    std::unique_ptr<Host> host(
         new Host(config, pod_ranges, std::move(journal), std::move(devices)));
+    host->node_addresses_ = node_addresses;
+    return host;
+}
+
+// A node with an IPv4 address meets others by it, so that the figure does not change as nodes come
+// and go; only one without, somewhere, makes it the larger.
+uint32_t Host::overlay_bytes() const {
+    if (!has_overlay()) return 0;
+    const bool only6 =
+        !node_addresses_.empty() && std::ranges::none_of(node_addresses_, &IpAddress::is_v4);
+    return only6 || (peers_ && peers_->outer_ipv6) ? kOverlayBytes6 : kOverlayBytes4;
 }
 
 uint32_t Host::pod_mtu() const {
-    return config_.mtu != 0 ? config_.mtu : devices_.current().pod_mtu;
+    if (config_.mtu != 0) return config_.mtu;
+    const uint32_t least = devices_.current().pod_mtu;
+    return least > overlay_bytes() ? least - overlay_bytes() : least;
+}
+
+std::vector<IpAddress> Host::addresses() const {
+    std::vector<IpAddress> out;
+    for (const auto& device : devices_.current().devices) {
+        for (const weir_addr& abi : device.abi.addr) {
+            const IpAddress address(abi);
+            if (!address.is_unspecified()) out.push_back(address);
+        }
+    }
+    return out;
 }
 
 netlink::HostLinkSpec Host::link_spec() const {
     netlink::HostLinkSpec spec;
     spec.pod_ranges = pod_ranges_;
     spec.service_ranges = config_.service_cidrs;
+    if (peers_) spec.peers = peers_->routes;
     for (const auto& device : devices_.current().devices) {
         for (const auto family : kFamilies) {
             auto& source = spec.node_address[family_index(family)];
@@ -95,15 +126,46 @@ netlink::HostLinkSpec Host::link_spec() const {
     }
     spec.mac = kHostMac;
     spec.mtu = pod_mtu();
+    if (has_overlay()) {
+        spec.overlay = netlink::OverlaySpec{.port = static_cast<uint16_t>(config_.vxlan_port),
+                                            .mtu = pod_mtu(),
+                                            .mac = kHostMac,
+                                            .served = overlay_served_};
+    }
     return spec;
+}
+
+bool Host::set_peers(const std::vector<const model::Node*>& nodes,
+                     const std::vector<IpAddress>& own_addresses) {
+    node_addresses_ = own_addresses;
+    auto peers = peer_routes(nodes,
+                             {.ranges = pod_ranges_,
+                              .node_addresses = own_addresses,
+                              .addresses = devices_.state().addresses},
+                             config_.routing);
+    if (peers_ && peers == *peers_) return false;
+    if (!peers_ || peers.refused != peers_->refused) {
+        for (const auto& range : peers.refused)
+            log::warn("Node {}: {}: not routed", range.node, range.text);
+    }
+    peers_ = std::move(peers);
+    return true;
 }
 
 Result<netlink::HostLinkState> Host::ensure_link() {
     auto state = WEIR_TRY(link_.ensure(link_spec()));
-    link_index_ = state.ifindex;
+    made_anew(state, nullptr);
     for (const auto& problem : state.repaired)
-        log::info("weir0: {}", problem.text);
+        log::info("host: {}", problem.text);
     return state;
+}
+
+bool Host::made_anew(const netlink::HostLinkState& state, const weir_config* config) {
+    link_index_ = state.ifindex;
+    overlay_index_ = state.overlay.ifindex;
+    if (state.overlay.created) overlay_served_ = 0;
+    return config == nullptr || config->host_ifindex != link_index_ ||
+           config->overlay_ifindex != overlay_index_;
 }
 
 std::array<IpAddress, 2> Host::routers() const {
@@ -119,13 +181,16 @@ Result<weir_config> Host::program_config() const {
     weir_config out{};
     out.flags = flags(config_);
     out.host_ifindex = link_index_;
+    out.overlay_ifindex = overlay_index_;
+    if (has_overlay()) out.overlay_port = static_cast<uint16_t>(config_.vxlan_port);
     out.nodeport_min = config_.node_ports.first;
     out.nodeport_max = config_.node_ports.last;
     out.snat_min = config_.snat_ports.first;
     out.snat_max = config_.snat_ports.last;
     out.host_netns_cookie = WEIR_TRY(host_netns_cookie());
+    const auto router = routers();
     for (const auto family : kFamilies) {
-        out.router[family_index(family)] = routers()[family_index(family)].abi();
+        out.router[family_index(family)] = router[family_index(family)].abi();
         out.gateway[family_index(family)] = pod_gateway(family).abi();
     }
     std::ranges::copy(kHostMac, out.host_mac);
@@ -159,18 +224,30 @@ Result<void> Host::write_tables(const datapath::Datapath& datapath) const {
     host.kind = WEIR_DEV_HOST;
     host.mtu = pod_mtu();
     std::ranges::copy(kHostMac, host.mac);
+    const auto router = routers();
     for (const auto family : kFamilies) {
-        host.addr[family_index(family)] = routers()[family_index(family)].abi();
+        host.addr[family_index(family)] = router[family_index(family)].abi();
     }
     devices[link_index_] = host;
+    if (overlay_index_ != 0) {
+        // What leaves by it in the host's name has the address that belongs to this node there.
+        host.kind = WEIR_DEV_OVERLAY;
+        devices[overlay_index_] = host;
+    }
     WEIR_CHECK(datapath::sync_devices(tables, devices));
+    if (peers_) WEIR_CHECK(datapath::sync_peers(tables, peers_->peers));
     return datapath::set_host_netns(tables, WEIR_TRY(host_netns_cookie()));
 }
 
-Result<void> Host::attach_devices(const datapath::Datapath& datapath) const {
+Result<void> Host::attach_devices(const datapath::Datapath& datapath) {
     using datapath::Direction;
     const auto& attacher = datapath.devices();
     WEIR_CHECK(attacher.attach(link_index_, Direction::kEgress, "dev_out"));
+    if (overlay_index_ != 0) {
+        WEIR_CHECK(attacher.attach(overlay_index_, Direction::kIngress, "dev_in"));
+        WEIR_CHECK(attacher.attach(overlay_index_, Direction::kEgress, "dev_out"));
+    }
+    overlay_served_ = overlay_index_;
     for (const auto& device : devices_.current().devices) {
         WEIR_CHECK(attacher.attach(device.ifindex, Direction::kIngress, "dev_in"));
         WEIR_CHECK(attacher.attach(device.ifindex, Direction::kEgress, "dev_out"));

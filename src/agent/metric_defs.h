@@ -39,6 +39,18 @@ enum Id : unsigned char {
     kCniSeconds,
     kResident,
     kCpuSeconds,
+    kKubeConnected,
+    kKubeSynced,
+    kKubeSilence,
+    kKubeLag,
+    kKubeLists,
+    kKubeWatches,
+    kKubeEvents,
+    kKubeBytes,
+    kKubeFailures,
+    kKubeRefused,
+    kKubeLeader,
+    kKubeNotes,
     kIdCount,
 };
 
@@ -75,6 +87,24 @@ inline constexpr Definition kDefinitions[] = {
      "Time a request of the container runtime took in the agent."},
     {"process_resident_memory_bytes", Type::kGauge, "", "Resident memory of the agent."},
     {"process_cpu_seconds_total", Type::kCounter, "", "CPU time of the agent."},
+    {"weir_kube_connected", Type::kGauge, "kind", "1 while a watch of the kind is open."},
+    {"weir_kube_synced", Type::kGauge, "kind", "1 once all objects of the kind have been read."},
+    {"weir_kube_silence_seconds", Type::kGauge, "kind",
+     "Time since the API server last sent anything about the kind; bookmarks come every minute."},
+    {"weir_kube_lag_seconds", Type::kGauge, "kind",
+     "Of the last changes of the kind, from their arrival to the agent's store."},
+    {"weir_kube_lists_total", Type::kCounter, "kind", "Complete lists read from the API server."},
+    {"weir_kube_watches_total", Type::kCounter, "kind", "Watches opened."},
+    {"weir_kube_events_total", Type::kCounter, "kind", "Changes and bookmarks read."},
+    {"weir_kube_received_bytes_total", Type::kCounter, "kind", "Bytes of answers, before TLS."},
+    {"weir_kube_failures_total", Type::kCounter, "kind", "Requests and watches that ended badly."},
+    {"weir_kube_refused_total", Type::kCounter, "kind",
+     "Changes of objects with mistakes, which changed nothing."},
+    {"weir_kube_leader", Type::kGauge, "",
+     "1 while this agent is the elected one, which writes what concerns the whole cluster."},
+    {"weir_kube_notes_total", Type::kCounter, "result",
+     "What was to be told by Events: created; repeated, another count of one; suppressed, beyond "
+     "the limits for an object or over all; failed, not taken by the server."},
 };
 static_assert(std::size(kDefinitions) == kIdCount);
 

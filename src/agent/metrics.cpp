@@ -147,6 +147,36 @@ double cpu_seconds() {
     return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
+void add_api_kinds(Scrape& scrape, const Snapshot& snapshot) {
+    const auto add = [&](Id id, auto value) {
+        auto& family = scrape.family(id);
+        for (const auto& kind : snapshot.api_kinds) {
+            Scrape::add(family, static_cast<double>(value(kind)),
+                        {{"kind", std::string(to_string(kind.kind))}});
+        }
+    };
+    using Kind = kube::api::KindState;
+    add(kKubeConnected, [](const Kind& kind) { return kind.connected && !kind.absent ? 1 : 0; });
+    add(kKubeSynced, [](const Kind& kind) { return kind.synced ? 1 : 0; });
+    add(kKubeSilence, [&](const Kind& kind) { return kind.silent_seconds(snapshot.taken); });
+    add(kKubeLag, [](const Kind& kind) { return kind.lag.count(); });
+    add(kKubeLists, [](const Kind& kind) { return kind.lists; });
+    add(kKubeWatches, [](const Kind& kind) { return kind.watches; });
+    add(kKubeEvents, [](const Kind& kind) { return kind.events; });
+    add(kKubeBytes, [](const Kind& kind) { return kind.bytes; });
+    add(kKubeFailures, [](const Kind& kind) { return kind.failures; });
+    add(kKubeRefused, [](const Kind& kind) { return kind.refused; });
+    if (!snapshot.leading) return;
+    scrape.single(kKubeLeader, *snapshot.leading ? 1 : 0);
+    auto& events = scrape.family(kKubeNotes);
+    const std::pair<const char*, uint64_t> results[] = {{"created", snapshot.events.created},
+                                                        {"repeated", snapshot.events.repeated},
+                                                        {"suppressed", snapshot.events.suppressed},
+                                                        {"failed", snapshot.events.failed}};
+    for (const auto& [result, count] : results)
+        Scrape::add(events, static_cast<double>(count), {{"result", result}});
+}
+
 }  // namespace
 
 struct Metrics::Impl {
@@ -189,6 +219,7 @@ std::vector<MetricFamily> Metrics::Impl::scraped() const {
     for (const auto& [kind, count] : snapshot.problems) {
         Scrape::add(problems, static_cast<double>(count), {{"kind", kind}});
     }
+    add_api_kinds(scrape, snapshot);
     scrape.single(kPods, snapshot.pods);
     scrape.single(kServices, snapshot.services);
     scrape.single(kBackends, snapshot.backends);

@@ -7,16 +7,20 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "kube/api/event_note.h"
+#include "kube/api/state.h"
 #include "weir/event.h"
 
 namespace weir::metrics {
 
 /// What is read at scrape time, by the agent, from the kernel and from itself.
 struct Snapshot {
+    std::chrono::steady_clock::time_point taken = std::chrono::steady_clock::now();
     struct Table {
         std::string name;
         uint64_t entries = 0;
@@ -35,6 +39,9 @@ struct Snapshot {
     std::array<uint64_t, WEIR_COUNTERS> counters{};
     std::vector<Table> tables;
     std::vector<Pool> pools;
+    std::vector<kube::api::KindState> api_kinds;  ///< empty without an API server
+    std::optional<bool> leading;                  ///< nothing without one
+    kube::api::EventCounts events;
     std::map<std::string, uint64_t> problems;  ///< by kind of object
     uint64_t pods = 0;
     uint64_t services = 0;

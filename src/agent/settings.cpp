@@ -3,9 +3,19 @@
 
 #include <grp.h>
 
+#include "common/cni_protocol.h"
+#include "common/number.h"
+#include "kube/api/access.h"
 #include "weir/limits.h"
 
 namespace weir::agent {
+
+void choose_source(Config& config) {
+    if (config.source != Config::Source::kAuto) return;
+    const bool cluster = !config.kubeconfig.empty() || kube::api::in_cluster();
+    config.source = cluster ? Config::Source::kKubernetes : Config::Source::kFiles;
+    if (!cluster) config.source_dirs = {"/etc/weir/objects"};
+}
 
 datapath::SocketHooks to_datapath(SocketHooks hooks) {
     switch (hooks) {
@@ -49,21 +59,31 @@ std::filesystem::path bpffs_of(const Config& config) {
     return config.bpffs.empty() ? std::filesystem::path("/sys/fs/bpf") : config.bpffs;
 }
 
+CniInstall cni_install(const Config& config) {
+    namespace fs = std::filesystem;
+    CniInstall install;
+    std::error_code ignored;
+    install.binary = fs::read_symlink("/proc/self/exe", ignored).parent_path() / "weir-cni";
+    if (!fs::exists(install.binary)) {
+        install.binary = install.binary.parent_path().parent_path() / "cni/weir-cni";
+    }
+    install.bin_dir = config.cni_bin_dir.empty() ? config.run_dir / "cni/bin" : config.cni_bin_dir;
+    const fs::path conf_dir =
+        config.cni_conf_dir.empty() ? config.run_dir / "cni" : config.cni_conf_dir;
+    install.conflist = conf_dir / cni::kConflistName;
+    install.socket = config.run_dir / "agent.sock";
+    install.queue_dir = config.run_dir / "cni-queue";
+    return install;
+}
+
 Result<std::pair<IpAddress, uint16_t>> parse_listener(const std::string& text) {
     const size_t colon = text.rfind(':');
     if (colon == std::string::npos) {
         return fail(Errc::kInvalid, "metrics-address \"{}\" is not ADDRESS:PORT", text);
     }
-    std::string host = text.substr(0, colon);
-    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-    unsigned long port = 0;
-    try {
-        port = std::stoul(text.substr(colon + 1));
-    } catch (const std::exception&) {
-        port = 65536;
-    }
-    if (port > 65535) return fail(Errc::kInvalid, "metrics-address \"{}\": bad port", text);
-    return std::pair(WEIR_TRY(IpAddress::parse(host)), static_cast<uint16_t>(port));
+    const auto port = whole_number<uint16_t>(std::string_view(text).substr(colon + 1));
+    if (!port) return fail(Errc::kInvalid, "metrics-address \"{}\": bad port", text);
+    return std::pair(WEIR_TRY(IpAddress::parse_host(text.substr(0, colon))), *port);
 }
 
 }  // namespace weir::agent

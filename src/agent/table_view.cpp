@@ -13,6 +13,7 @@
 #include <boost/json.hpp>
 
 #include "common/fd.h"
+#include "model/types.h"
 #include "weir/ct.h"
 #include "weir/lb.h"
 #include "weir/limits.h"
@@ -79,7 +80,7 @@ struct PortName {
 };
 PortName split_name(const std::string& name, uint32_t index) {
     const size_t slash = name.find('/');
-    const size_t colon = name.rfind(':');
+    const size_t colon = name.find(':');
     if (slash == std::string::npos || colon == std::string::npos || colon < slash) {
         return {"", fmt::format("#{}", index), ""};
     }
@@ -108,7 +109,7 @@ void add_vip(Service& service, ServicePort& port, const weir_vip_key& key, uint3
     const IpAddress address(key.addr);
     if (key.scope == WEIR_VIP_NODEPORT) {
         port.node_port = ntohs(key.port);
-        service.type = "NodePort";
+        if (service.type == "ClusterIP") service.type = "NodePort";
         return;
     }
     const std::string text = address.to_string();
@@ -156,7 +157,7 @@ Service make_service(const PortName& name, const weir_service& value) {
     Service service;
     service.ns = name.ns;
     service.name = name.service;
-    service.type = "ClusterIP";
+    service.type = name.service.starts_with(model::kHostPortOwner) ? "HostPort" : "ClusterIP";
     service.internal_policy = (value.flags & WEIR_SVC_INTERNAL_LOCAL) != 0 ? "Local" : "Cluster";
     service.external_policy = (value.flags & WEIR_SVC_EXTERNAL_LOCAL) != 0 ? "Local" : "Cluster";
     if ((value.flags & WEIR_SVC_AFFINITY) != 0) service.affinity_seconds = value.affinity_seconds;

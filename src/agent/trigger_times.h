@@ -3,18 +3,13 @@
 
 #include <chrono>
 #include <map>
-#include <optional>
 #include <span>
-#include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "model/types.h"
 
 namespace weir::agent {
-
-/// "2026-01-02T03:04:05.123456789Z" or with an offset; nullopt: it is no such time.
-std::optional<std::chrono::system_clock::time_point> parse_rfc3339(std::string_view text);
 
 /// When the cluster noticed the changes that EndpointSlices tell of (annotation
 /// endpoints.kubernetes.io/last-change-trigger-time), each told once: what the latency of network

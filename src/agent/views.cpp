@@ -2,7 +2,6 @@
 #include "agent/views.h"
 
 #include <algorithm>
-#include <ctime>
 
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -10,9 +9,12 @@
 #include <boost/json.hpp>
 
 #include "agent/conntrack_filter.h"
+#include "agent/settings.h"
 #include "agent/table_view.h"
 #include "agent/version.h"
 #include "common/log.h"
+#include "common/rfc3339.h"
+#include "datapath/netlink/names.h"
 #include "datapath/programs.h"
 #include "datapath/sweep.h"
 #include "weir/limits.h"
@@ -24,12 +26,7 @@ namespace json = boost::json;
 using std::chrono::duration;
 
 std::string rfc3339(std::chrono::system_clock::time_point time) {
-    const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
-    std::tm parts{};
-    ::gmtime_r(&seconds, &parts);
-    std::array<char, 32> text{};
-    const size_t n = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
-    return {text.data(), n};
+    return weir::rfc3339(std::chrono::floor<std::chrono::seconds>(time));
 }
 
 /// Of a time since boot, which is what outlives an agent.
@@ -105,6 +102,42 @@ Result<json::value> as_json(const Result<T>& result) {
     return api::to_json(*result);
 }
 
+std::string_view state_word(const kube::api::KindState& state) {
+    if (state.absent) return "absent";
+    return state.connected ? "watching" : "disconnected";
+}
+
+std::vector<api::KindState> kind_states(const kube::api::ApiSource& source) {
+    const auto now = std::chrono::steady_clock::now();
+    std::vector<api::KindState> out;
+    for (const auto& state : source.states()) {
+        out.push_back({.kind = std::string(to_string(state.kind)),
+                       .state = std::string(state_word(state)),
+                       .since = rfc3339(state.since),
+                       .synced = state.synced,
+                       .silent_seconds = state.silent_seconds(now),
+                       .lag_seconds = state.lag.count(),
+                       .resource_version = state.resource_version,
+                       .lists = state.lists,
+                       .watches = state.watches,
+                       .events = state.events,
+                       .bytes = state.bytes,
+                       .failures = state.failures,
+                       .refused = state.refused,
+                       .error = state.error});
+    }
+    return out;
+}
+
+api::Leader leader_of(const kube::api::ApiSource& source) {
+    const auto state = source.leadership();
+    return {.node = state.holder,
+            .self = state.self,
+            .since = state.holder.empty() ? "" : rfc3339(state.since),
+            .transitions = static_cast<uint64_t>(state.transitions),
+            .error = state.error};
+}
+
 }  // namespace
 
 Views::Views(const ViewInputs& inputs) : in_(inputs) {}
@@ -138,6 +171,13 @@ void Views::register_on(api::Router& router) const {
 std::vector<std::string> Views::troubles() const {
     std::vector<std::string> reasons;
     if (!in_.objects.synced()) reasons.emplace_back("not every source has been read once");
+    if (const auto* api = in_.objects.api()) {
+        for (const auto& state : api->states()) {
+            if (state.synced) continue;
+            reasons.push_back(fmt::format("{}: not read yet: {}", to_string(state.kind),
+                                          state.error.empty() ? "in progress" : state.error));
+        }
+    }
     if (!in_.objects.write_error().empty()) {
         reasons.push_back("load-balancing tables: " + in_.objects.write_error());
     }
@@ -157,12 +197,14 @@ Result<api::Status> Views::status() const {
     out.ready = out.reasons.empty();
     out.cgroup_root = in_.cgroup.path;
     out.run_dir = config.run_dir;
-    out.cni_conf = (config.cni_conf_dir.empty() ? config.run_dir / "cni" : config.cni_conf_dir) /
-                   "05-weir.conflist";
-    out.cni_bin = config.cni_bin_dir.empty() ? config.run_dir / "cni/bin" : config.cni_bin_dir;
+    const auto install = cni_install(config);
+    out.cni_conf = install.conflist;
+    out.cni_bin = install.bin_dir;
     out.rss_bytes = metrics::resident_bytes();
     out.sources = sources();
+    if (const auto* api = in_.objects.api()) out.leader = leader_of(*api);
     out.datapath = datapath();
+    out.routing = routing();
     out.ipam = pools();
     const auto counters = in_.cni.counters();
     for (size_t i = 0; i < kCniOperations.size(); ++i) {
@@ -183,11 +225,19 @@ Result<api::Status> Views::status() const {
     return out;
 }
 
+std::string Views::source_name() const {
+    if (const auto* api = in_.objects.api()) return api->servers();
+    std::string name;
+    for (const auto& dir : in_.start.config.source_dirs) {
+        name += (name.empty() ? "file:" : ",file:") + dir.string();
+    }
+    return name;
+}
+
 std::vector<api::Source> Views::sources() const {
     api::Source source;
-    for (const auto& dir : in_.start.config.source_dirs) {
-        source.name += (source.name.empty() ? "file:" : ",file:") + dir.string();
-    }
+    source.name = source_name();
+    if (const auto* api = in_.objects.api()) source.kinds = kind_states(*api);
     source.synced = in_.objects.synced();
     const auto& store = in_.objects.store();
     source.objects = {{"Node", store.count<model::Node>()},
@@ -196,19 +246,37 @@ std::vector<api::Source> Views::sources() const {
                       {"Service", store.count<model::Service>()},
                       {"EndpointSlice", store.count<model::EndpointSlice>()},
                       {"NetworkPolicy", store.count<model::NetworkPolicy>()},
+                      {"ServiceCIDR", store.count<model::ServiceCidr>()},
                       {"ClusterNetworkPolicy", store.count<model::ClusterNetworkPolicy>()}};
-    for (const auto& problem : in_.objects.files().problems()) {
-        source.problems.push_back({.source = source.name,
-                                   .file = problem.file,
-                                   .line = problem.line,
-                                   .object = problem.object,
-                                   .field = problem.path,
-                                   .message = problem.message,
-                                   .since = rfc3339(problem.since)});
+    source.problems = problems();
+    return {source};
+}
+
+std::vector<api::Problem> Views::problems() const {
+    std::vector<api::Problem> out;
+    const std::string source = source_name();
+    auto documents = in_.objects.files().problems();
+    if (const auto* api = in_.objects.api()) {
+        for (auto& problem : api->problems())
+            documents.push_back(std::move(problem));
     }
+    for (const auto& problem : documents) {
+        out.push_back({.source = source,
+                       .file = problem.file,
+                       .line = problem.line,
+                       .object = problem.object,
+                       .field = problem.path,
+                       .message = problem.message,
+                       .since = rfc3339(problem.since)});
+    }
+    if (const auto* api = in_.objects.api()) {
+        const std::string why = api->block_state().error;
+        if (!why.empty()) out.push_back({.source = source, .object = "Node", .message = why});
+    }
+    const auto& store = in_.objects.store();
     for (const auto& conflict : store.conflicts()) {
-        source.problems.push_back(
-            {.source = source.name,
+        out.push_back(
+            {.source = source,
              .file = store.label(conflict.ignored.source),
              .line = conflict.ignored.line,
              .object = conflict.key.to_string(),
@@ -217,19 +285,38 @@ std::vector<api::Source> Views::sources() const {
                                     store.label(conflict.used.source), conflict.used.line),
              .since = rfc3339(conflict.since)});
     }
-    for (const auto& problem : in_.objects.tables().problems()) {
-        source.problems.push_back({.source = source.name,
-                                   .object = "Service " + problem.object,
-                                   .message = problem.text});
+    if (const auto& peers = in_.host.peers()) {
+        for (const auto& range : peers->refused)
+            out.push_back(
+                {.source = source, .object = "Node " + range.node, .message = range.text});
     }
+    const auto of_service = [&](const std::string& service, const std::string& message) {
+        out.push_back({.source = source, .object = "Service " + service, .message = message});
+    };
+    for (const auto& problem : in_.objects.tables().problems())
+        of_service(problem.name.to_string(), problem.text);
     for (const auto& [service, warnings] : in_.objects.warnings()) {
-        for (const auto& warning : warnings) {
-            source.problems.push_back({.source = source.name,
-                                       .object = "Service " + service.to_string(),
-                                       .message = warning});
-        }
+        for (const auto& warning : warnings)
+            of_service(service.to_string(), warning);
     }
-    return {source};
+    return out;
+}
+
+api::Routing Views::routing() const {
+    api::Routing out;
+    out.mode = to_string(in_.start.config.routing);
+    out.mtu = in_.host.pod_mtu();
+    if (in_.host.has_overlay()) {
+        out.device = netlink::kOverlayLink;
+        out.port = in_.start.config.vxlan_port;
+    }
+    if (const auto& peers = in_.host.peers()) {
+        out.nodes = peers->nodes;
+        out.overlay = peers->overlay;
+        out.native = peers->routes.size() - peers->overlay;
+        out.elsewhere = peers->elsewhere;
+    }
+    return out;
 }
 
 api::Datapath Views::datapath() const {
@@ -247,6 +334,11 @@ api::Datapath Views::datapath() const {
         out.devices_left_alone.push_back(fmt::format("{} ({})", device.name, device.why));
     }
     out.hooks.push_back({"dev_out", "weir0", out.device_attach, true});
+    if (in_.host.has_overlay()) {
+        const std::string overlay(netlink::kOverlayLink);
+        out.hooks.push_back({"dev_in", overlay, out.device_attach, true});
+        out.hooks.push_back({"dev_out", overlay, out.device_attach, true});
+    }
     out.hooks.push_back({"pod_from", "pods", "clsact", true});
     out.hooks.push_back({"pod_to", "pods", "clsact", true});
     if (config.socket_hooks == SocketHooks::kOff) {
@@ -385,12 +477,15 @@ metrics::Snapshot Views::metrics() const {
     for (const auto& pool : pools()) {
         out.pools.push_back({pool.family, pool.used, pool.cooling, pool.capacity});
     }
-    for (const auto& source : sources()) {
-        for (const auto& problem : source.problems) {
-            // What is no object at all has no kind.
-            const std::string kind = problem.object.substr(0, problem.object.find(' '));
-            ++out.problems[kind.empty() ? "document" : kind];
-        }
+    for (const auto& problem : problems()) {
+        // What is no object at all has no kind.
+        const std::string kind = problem.object.substr(0, problem.object.find(' '));
+        ++out.problems[kind.empty() ? "document" : kind];
+    }
+    if (const auto* api = in_.objects.api()) {
+        out.api_kinds = api->states();
+        out.leading = api->leading();
+        out.events = api->event_counts();
     }
     out.pods = in_.pods.size();
     for (const auto& use : in_.objects.tables().usage()) {

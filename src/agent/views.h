@@ -45,7 +45,11 @@ class Views {
   private:
     [[nodiscard]] Result<api::Status> status() const;
     [[nodiscard]] api::Datapath datapath() const;
+    [[nodiscard]] api::Routing routing() const;
+    [[nodiscard]] std::string source_name() const;
     [[nodiscard]] std::vector<api::Source> sources() const;
+    /// What cannot be used, of documents and of Services, as the tables and the compiler say.
+    [[nodiscard]] std::vector<api::Problem> problems() const;
     [[nodiscard]] Result<std::vector<api::Pod>> pods() const;
     [[nodiscard]] Result<std::vector<api::Service>> services() const;
     [[nodiscard]] std::vector<api::IpamPool> pools() const;

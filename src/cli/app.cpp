@@ -220,6 +220,13 @@ void add_run(Invocation& invocation, CLI::App& app) {
         ->expected(1)
         ->take_all();
     command
+        ->add_option(
+            "--host-port", run.host_ports,
+            "[ADDRESS:]HOSTPORT:PORT[/PROTOCOL], a port of the host that leads to the pod; "
+            "may be repeated")
+        ->expected(1)
+        ->take_all();
+    command
         ->add_option("--ready-when", run.ready_when,
                      "tcp:PORT, http:PORT/PATH, or none: ready while it runs")
         ->capture_default_str();
@@ -236,14 +243,25 @@ void add_run(Invocation& invocation, CLI::App& app) {
     command->positionals_at_end();
 }
 
-void add_others(Invocation& invocation, CLI::App& app) {
-    CLI::App* drops =
-        leaf(invocation, app, "drops", "packets dropped, by reason and direction", drops_command);
-    add_output(invocation, *drops);
-    add_tables(invocation, *drops);
-    CLI::App* config = leaf(invocation, app, "config", "settings in force and where they come from",
-                            config_command);
-    add_output(invocation, *config);
+void add_preflight(Invocation& invocation, CLI::App& app) {
+    CLI::App* preflight =
+        leaf(invocation, app, "preflight",
+             "whether Weir can work on this host, and what to do if not", preflight_command);
+    preflight->add_option("--bpffs", invocation.bpffs, "where kernel tables would be pinned")
+        ->envname("WEIR_BPFFS")
+        ->capture_default_str();
+    preflight->add_flag("--mount-bpffs", invocation.mount_bpffs,
+                        "mount a BPF file system there first, if there is none");
+    preflight->add_option("--cgroup-root", invocation.run.cgroup_root,
+                          "cgroup2 directory, if not the host's root");
+    preflight
+        ->add_option("--cni-conf-dir", invocation.cni_conf_dir,
+                     "where the runtime looks for network configurations")
+        ->capture_default_str();
+    add_output(invocation, *preflight);
+}
+
+void add_cleanup(Invocation& invocation, CLI::App& app) {
     CLI::App* cleanup = leaf(invocation, app, "cleanup", "remove everything of Weir from this host",
                              cleanup_command);
     cleanup->add_option("--bpffs", invocation.bpffs, "where the kernel tables are pinned")
@@ -256,7 +274,37 @@ void add_others(Invocation& invocation, CLI::App& app) {
         ->add_option("--cni-conf-dir", invocation.cni_conf_dir,
                      "where the agent put its network configuration, besides RUN-DIR/cni")
         ->capture_default_str();
+    cleanup->add_option("--cni-bin-dir", invocation.cni_bin_dir, "where the agent put its plugin")
+        ->capture_default_str();
     cleanup->add_flag("-y,--yes", invocation.yes, "also while an agent runs");
+    cleanup->add_flag("--only-empty", invocation.only_empty,
+                      "leave a host as it is on which pods of Weir live");
+    cleanup->add_option("--await-agent", invocation.await_agent,
+                        "how long to wait for an agent to end (default: not at all)");
+    cleanup->add_flag("--stay", invocation.stay, "when it is done, wait for SIGTERM");
+}
+
+void add_await_cleanup(Invocation& invocation, CLI::App& app) {
+    CLI::App* await = leaf(invocation, app, "await-cleanup",
+                           "in a pod: wait until a DaemonSet of cleanups is ready on every node",
+                           await_cleanup_command);
+    await->add_option("NAME", invocation.name, "NAMESPACE/NAME of the DaemonSet")->required();
+    await->add_option("--wait-duration", invocation.wait_duration, "how long")
+        ->capture_default_str();
+    await
+        ->add_option("--api-servers", invocation.api_servers,
+                     "URLs of API servers, tried in turn, instead of the one that pods are told")
+        ->delimiter(',');
+}
+
+void add_others(Invocation& invocation, CLI::App& app) {
+    CLI::App* drops =
+        leaf(invocation, app, "drops", "packets dropped, by reason and direction", drops_command);
+    add_output(invocation, *drops);
+    add_tables(invocation, *drops);
+    CLI::App* config = leaf(invocation, app, "config", "settings in force and where they come from",
+                            config_command);
+    add_output(invocation, *config);
     leaf(invocation, app, "version", "versions of this command and of the agent", version_command);
     CLI::App* completion = leaf(invocation, app, "completion",
                                 "a script that teaches a shell this command", completion_command);
@@ -276,7 +324,10 @@ std::unique_ptr<CLI::App> make_app(Invocation& invocation) {
     add_conntrack(invocation, *app);
     add_flows(invocation, *app);
     add_run(invocation, *app);
+    add_preflight(invocation, *app);
     add_others(invocation, *app);
+    add_cleanup(invocation, *app);
+    add_await_cleanup(invocation, *app);
     // Last, because commands inherit it.
     app->footer(kFooter);
     return app;

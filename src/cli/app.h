@@ -5,10 +5,12 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cli/client.h"
 #include "cli/output.h"
 #include "cli/run_options.h"
+#include "common/cni_protocol.h"
 
 namespace CLI {
 class App;
@@ -18,7 +20,7 @@ namespace weir::cli {
 
 /// What the command line says. Filled by parsing; one for each process.
 struct Invocation {
-    std::filesystem::path socket = "/run/weir/agent.sock";
+    std::filesystem::path socket = cni::kDefaultSocket;
     std::filesystem::path run_dir = "/run/weir";
     std::filesystem::path bpffs = "/sys/fs/bpf";
     std::filesystem::path cni_conf_dir = "/etc/cni/net.d";
@@ -32,6 +34,12 @@ struct Invocation {
     bool wait = false;
     std::string wait_duration = "1m";
     bool yes = false;
+    bool only_empty = false;
+    bool stay = false;
+    std::string await_agent;  ///< a duration; empty: not at all
+    std::filesystem::path cni_bin_dir = "/opt/cni/bin";
+    std::vector<std::string> api_servers;
+    bool mount_bpffs = false;
     RunOptions run;
     std::string shell;
     /// The command to execute, chosen by parsing; the result is the exit code.
@@ -63,7 +71,9 @@ int ipam_list_command(const Invocation& invocation);
 int drops_command(const Invocation& invocation);
 int config_command(const Invocation& invocation);
 int run_command(const Invocation& invocation);
+int preflight_command(const Invocation& invocation);
 int cleanup_command(const Invocation& invocation);
+int await_cleanup_command(const Invocation& invocation);
 int version_command(const Invocation& invocation);
 int completion_command(const Invocation& invocation);
 

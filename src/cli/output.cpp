@@ -4,11 +4,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <ctime>
 
 #include <unistd.h>
 
 #include <boost/json.hpp>
+
+#include "common/rfc3339.h"
 
 namespace weir::cli {
 namespace {
@@ -198,9 +199,10 @@ std::string duration_text(double seconds) {
 }
 
 std::string age_text(const std::string& since, int64_t now_seconds) {
-    std::tm utc{};
-    if (::strptime(since.c_str(), "%Y-%m-%dT%H:%M:%S", &utc) == nullptr) return "";
-    return duration_text(static_cast<double>(now_seconds - int64_t{::timegm(&utc)}));
+    const auto time = parse_rfc3339(since);
+    if (!time) return "";
+    const auto begin = std::chrono::floor<std::chrono::seconds>(*time).time_since_epoch();
+    return duration_text(static_cast<double>(now_seconds - begin.count()));
 }
 
 std::string bytes_text(uint64_t bytes) {

@@ -26,12 +26,24 @@ std::string objects_text(const std::map<std::string, uint64_t>& objects) {
     return parts.empty() ? "no objects" : join(parts, ", ");
 }
 
+std::string kind_text(const api::KindState& kind) {
+    std::string text = fmt::format("{} since {}", kind.state, kind.since);
+    if (!kind.synced) text += ", not read yet";
+    if (kind.state == "watching") {
+        text += fmt::format(", heard {:.0f} s ago, lag {:.1f} ms", kind.silent_seconds,
+                            kind.lag_seconds * 1000);
+    }
+    return kind.error.empty() ? text : text + ": " + kind.error;
+}
+
 std::string sources_text(const api::Status& status) {
     std::string text;
     for (const auto& source : status.sources) {
         text += line("Source", fmt::format("{}: {}, {}", source.name,
                                            source.synced ? "in step" : "not read yet",
                                            objects_text(source.objects)));
+        for (const auto& kind : source.kinds)
+            text += line("  " + kind.kind, kind_text(kind));
         for (const auto& problem : source.problems) {
             const std::string where =
                 problem.line == 0 ? problem.file : fmt::format("{}:{}", problem.file, problem.line);
@@ -41,6 +53,14 @@ std::string sources_text(const api::Status& status) {
         }
     }
     return text;
+}
+
+/// "" without a cluster.
+std::string leader_text(const api::Leader& leader) {
+    if (!leader.error.empty()) return line("Leader", "not known: " + leader.error);
+    if (leader.node.empty()) return {};
+    return line("Leader", fmt::format("{}{} since {}", leader.node,
+                                      leader.self ? " (this agent)" : "", leader.since));
 }
 
 std::string hooks_text(const api::Datapath& datapath) {
@@ -67,6 +87,28 @@ std::string maps_text(const api::Datapath& datapath, const OutputOptions& output
                    fmt::format("{:.1f}%", use), bytes_text(map.bytes), map.what});
     }
     return table.empty() ? "" : "\n" + table.text(output);
+}
+
+/// Ranges named in the text; -o json has them all.
+constexpr size_t kMaxElsewhere = 5;
+
+std::string routing_text(const api::Routing& routing) {
+    std::string text = routing.mode;
+    if (!routing.device.empty()) {
+        text += fmt::format(" ({}, UDP port {})", routing.device, routing.port);
+    }
+    text += fmt::format(", MTU {}: {} other nodes, {} ranges over shared links, {} by VXLAN",
+                        routing.mtu, routing.nodes, routing.native, routing.overlay);
+    text = line("Routing", text);
+    if (routing.elsewhere.empty()) return text;
+    std::vector<std::string> named = routing.elsewhere;
+    named.resize(std::min(named.size(), kMaxElsewhere));
+    const size_t more = routing.elsewhere.size() - named.size();
+    return text +
+           line("  no route",
+                fmt::format("{}{}: no link is shared, so the network between "
+                            "the nodes has to know them",
+                            join(named, ", "), more == 0 ? "" : fmt::format(" and {} more", more)));
 }
 
 std::string pools_text(const api::Status& status) {
@@ -99,6 +141,7 @@ std::string status_text(const api::Status& status, const OutputOptions& output) 
     for (const auto& reason : status.reasons)
         text += line("  because", reason);
     text += sources_text(status);
+    text += leader_text(status.leader);
     text += line("Datapath",
                  fmt::format("build {}, socket hooks {}, devices {} ({})", datapath.build,
                              datapath.socket_hooks,
@@ -107,6 +150,7 @@ std::string status_text(const api::Status& status, const OutputOptions& output) 
     if (!datapath.devices_left_alone.empty()) {
         text += line("Left alone", join(datapath.devices_left_alone, ", "));
     }
+    text += routing_text(status.routing);
     text += line("Hooks", hooks_text(datapath));
     text += line("Sweep", fmt::format("ran {:.1f} s ago, {} flows expired since the start",
                                       datapath.sweep.last_run_seconds, datapath.sweep.expired));

@@ -13,8 +13,8 @@ constexpr size_t kMaxDepth = 32;
 constexpr size_t kMaxNetworkName = 200;
 // Capabilities that a runtime may hand over and that Weir does not have: taking them in silence
 // would let a pod run without what it asked for.
-constexpr std::string_view kForeignCapabilities[] = {"portMappings", "bandwidth",      "ipRanges",
-                                                     "mac",          "infinibandGUID", "deviceID"};
+constexpr std::string_view kForeignCapabilities[] = {"bandwidth", "ipRanges", "mac",
+                                                     "infinibandGUID", "deviceID"};
 
 Outcome<json::object> parse_object(std::string_view text) {
     if (text.size() > kMaxMessage) {

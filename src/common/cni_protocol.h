@@ -9,6 +9,8 @@
 /// object {code, msg, details} with another status.
 namespace weir::cni {
 
+/// Of the file that runtimes read. A low number: containerd takes the first of the directory only.
+inline constexpr std::string_view kConflistName = "05-weir.conflist";
 inline constexpr std::string_view kDefaultSocket = "/run/weir/agent.sock";
 /// Where the plugin leaves DELs that no agent answered.
 inline constexpr std::string_view kDefaultQueueDir = "/run/weir/cni-queue";

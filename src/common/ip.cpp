@@ -2,9 +2,10 @@
 #include "common/ip.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include <arpa/inet.h>
+
+#include "common/number.h"
 
 namespace weir {
 namespace {
@@ -20,10 +21,9 @@ std::optional<IpAddress> parse_v4(std::string_view text) {
         }
         const size_t digits = std::min(text.find('.'), text.size());
         if (digits == 0 || digits > 10) return std::nullopt;
-        unsigned octet = 0;
-        const auto [end, error] = std::from_chars(text.data(), text.data() + digits, octet, 10);
-        if (error != std::errc() || end != text.data() + digits || octet > 255) return std::nullopt;
-        value = value << 8 | octet;
+        const auto octet = whole_number<uint8_t>(text.substr(0, digits));
+        if (!octet) return std::nullopt;
+        value = value << 8 | *octet;
         text.remove_prefix(digits);
     }
     if (!text.empty()) return std::nullopt;
@@ -69,6 +69,11 @@ Result<IpAddress> IpAddress::parse(std::string_view text) {
         return address;
     }
     return fail(Errc::kInvalid, "\"{}\" is not an IP address", text);
+}
+
+Result<IpAddress> IpAddress::parse_host(std::string_view text) {
+    const bool brackets = text.size() > 2 && text.starts_with('[') && text.ends_with(']');
+    return parse(brackets ? text.substr(1, text.size() - 2) : text);
 }
 
 Family IpAddress::family() const {
@@ -142,13 +147,9 @@ Result<IpPrefix> IpPrefix::parse_lenient(std::string_view text) {
         return fail(Errc::kInvalid, "\"{}\" is not a prefix: no \"/length\"", text);
     }
     const auto address = WEIR_TRY(IpAddress::parse(text.substr(0, slash)));
-    const std::string_view digits = text.substr(slash + 1);
-    unsigned length = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), length);
-    if (error != std::errc() || end != digits.data() + digits.size() || digits.empty()) {
-        return fail(Errc::kInvalid, "\"{}\" is not a prefix: bad length", text);
-    }
-    return make(address, length);
+    const auto length = whole_number<unsigned>(text.substr(slash + 1));
+    if (!length) return fail(Errc::kInvalid, "\"{}\" is not a prefix: bad length", text);
+    return make(address, *length);
 }
 
 Result<IpPrefix> IpPrefix::parse(std::string_view text) {

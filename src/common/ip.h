@@ -34,6 +34,8 @@ class IpAddress {
     /// Dotted IPv4 (leading zeros are decimal, as Kubernetes reads them: "010.0.0.1" is 10.0.0.1)
     /// or IPv6 without zone.
     static Result<IpAddress> parse(std::string_view text);
+    /// The same, in brackets or not: as it stands before a port.
+    static Result<IpAddress> parse_host(std::string_view text);
 
     [[nodiscard]] Family family() const;
     [[nodiscard]] bool is_v4() const { return family() == Family::kIpv4; }

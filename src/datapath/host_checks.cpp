@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include <linux/magic.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -124,19 +125,19 @@ Result<CgroupRoot> find_cgroup_root_below(const fs::path& mount_dir, const fs::p
                 (mount_dir / "unified").string(), kMountCgroup);
 }
 
-Result<CgroupRoot> find_cgroup_root(const std::optional<fs::path>& configured) {
-    if (!configured) return find_cgroup_root_below("/sys/fs/cgroup", "/proc");
+Result<CgroupRoot> find_cgroup_root(const fs::path& configured) {
+    if (configured.empty()) return find_cgroup_root_below("/sys/fs/cgroup", "/proc");
     std::error_code error;
-    if (!fs::is_directory(*configured, error)) {
+    if (!fs::is_directory(configured, error)) {
         return fail(Errc::kNotFound,
                     "the cgroup root {} is not a directory: make it, or name another",
-                    configured->string());
+                    configured.string());
     }
-    if (!on_filesystem(*configured, CGROUP2_SUPER_MAGIC)) {
-        return fail(Errc::kInvalid, "{} is not on a cgroup2 file system: {}", configured->string(),
+    if (!on_filesystem(configured, CGROUP2_SUPER_MAGIC)) {
+        return fail(Errc::kInvalid, "{} is not on a cgroup2 file system: {}", configured.string(),
                     kMountCgroup);
     }
-    return describe(*configured);
+    return describe(configured);
 }
 
 // 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 shared:7 - ext3 /dev/root rw,errors=continue
@@ -181,6 +182,14 @@ Result<void> check_bpffs(const fs::path& path) {
         "the BPF file system at {} is private to this mount namespace, so that what is pinned "
         "there would be lost with the agent: {}",
         path.string(), mount_hint(path));
+}
+
+Result<bool> mount_bpffs(const fs::path& path) {
+    if (on_filesystem(path, BPF_FS_MAGIC)) return false;
+    if (::mount("bpf", path.c_str(), "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") != 0) {
+        return fail_errno(errno, "mount a BPF file system at {}", path.string());
+    }
+    return true;
 }
 
 }  // namespace weir::datapath

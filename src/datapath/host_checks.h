@@ -21,8 +21,8 @@ struct CgroupRoot {
 };
 
 /// The cgroup2 root to attach socket hooks to. With `configured`, that directory, which may be a
-/// subtree; else /sys/fs/cgroup or /sys/fs/cgroup/unified, which must be the host's true root.
-Result<CgroupRoot> find_cgroup_root(const std::optional<std::filesystem::path>& configured);
+/// subtree; empty: /sys/fs/cgroup or /sys/fs/cgroup/unified, which must be the host's true root.
+Result<CgroupRoot> find_cgroup_root(const std::filesystem::path& configured);
 
 /// The same with another place to look in and another /proc; what find_cgroup_root does on "/".
 Result<CgroupRoot> find_cgroup_root_below(const std::filesystem::path& mount_dir,
@@ -31,6 +31,9 @@ Result<CgroupRoot> find_cgroup_root_below(const std::filesystem::path& mount_dir
 /// Whether `path` is on a mounted BPF file system whose pins survive this process: its mount is the
 /// one PID 1 sees, or is shared with it. Else kInvalid with the mount to add.
 Result<void> check_bpffs(const std::filesystem::path& path);
+
+/// Mounts a BPF file system on the directory `path` unless one is there. True: it was mounted now.
+Result<bool> mount_bpffs(const std::filesystem::path& path);
 
 /// What an entry of /proc/<pid>/mountinfo says. `fields` as in proc(5).
 struct Mount {

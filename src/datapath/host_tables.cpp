@@ -38,6 +38,34 @@ Result<SyncCount> sync(const Map& map, const Pairs& desired, Ours&& ours) {
     return count;
 }
 
+// An LPM lookup answers for the longest prefix that covers the key: what is there exactly is known
+// only by a walk.
+template <typename Value>
+Result<SyncCount> sync_prefixes(const LpmMap<weir_cidr_key, Value>& map,
+                                const std::map<IpPrefix, Value>& desired) {
+    std::map<std::string, Value> present;
+    const auto entries = WEIR_TRY(map.all());
+    for (const auto& [key, value] : entries)
+        present.emplace(bytes_of(key), value);
+    SyncCount count;
+    std::set<std::string> wanted;
+    for (const auto& [prefix, value] : desired) {
+        const weir_cidr_key key{.prefixlen = prefix.mapped_length(),
+                                .addr = prefix.address().abi()};
+        wanted.insert(bytes_of(key));
+        const auto old = present.find(bytes_of(key));
+        if (old != present.end() && same_bytes(old->second, value)) continue;
+        WEIR_CHECK(map.put(key, value));
+        ++count.written;
+    }
+    for (const auto& [key, value] : entries) {
+        if (wanted.contains(bytes_of(key))) continue;
+        WEIR_TRY(map.erase(key));
+        ++count.removed;
+    }
+    return count;
+}
+
 constexpr auto kAll = [](const auto&, const auto&) { return true; };
 
 }  // namespace
@@ -50,30 +78,20 @@ Result<SyncCount> sync_node_addresses(const Tables& tables,
     return sync(tables.node_addrs, pairs, kAll);
 }
 
-// An LPM lookup answers for the longest prefix that covers the key: what is there exactly is known
-// only by a walk.
 Result<SyncCount> sync_cidrs(const Tables& tables, const std::map<IpPrefix, uint32_t>& desired) {
-    std::map<std::string, uint32_t> present;
-    const auto entries = WEIR_TRY(tables.cidrs.all());
-    for (const auto& [key, flags] : entries)
-        present.emplace(bytes_of(key), flags);
-    SyncCount count;
-    std::set<std::string> wanted;
-    for (const auto& [prefix, flags] : desired) {
-        const weir_cidr_key key{.prefixlen = prefix.mapped_length(),
-                                .addr = prefix.address().abi()};
-        wanted.insert(bytes_of(key));
-        const auto old = present.find(bytes_of(key));
-        if (old != present.end() && old->second == flags) continue;
-        WEIR_CHECK(tables.cidrs.put(key, flags));
-        ++count.written;
+    return sync_prefixes(tables.cidrs, desired);
+}
+
+Result<SyncCount> sync_peers(const Tables& tables, const Peers& desired) {
+    std::map<IpPrefix, weir_peer> values;
+    for (const auto& [prefix, peer] : desired) {
+        weir_peer value{};
+        value.outer = peer.outer.abi();
+        if (!peer.local.is_unspecified()) value.local = peer.local.abi();
+        value.flags = peer.is_node ? WEIR_PEER_NODE : 0U;
+        values.emplace(prefix, value);
     }
-    for (const auto& [key, flags] : entries) {
-        if (wanted.contains(bytes_of(key))) continue;
-        WEIR_TRY(tables.cidrs.erase(key));
-        ++count.removed;
-    }
-    return count;
+    return sync_prefixes(tables.peers, values);
 }
 
 Result<SyncCount> sync_devices(const Tables& tables,

@@ -25,6 +25,19 @@ Result<SyncCount> sync_node_addresses(const Tables& tables,
 /// Flags: enum weir_cidr_flags.
 Result<SyncCount> sync_cidrs(const Tables& tables, const std::map<IpPrefix, uint32_t>& desired);
 
+/// Another node as encapsulated packets know it (weir_peer).
+struct Peer {
+    IpAddress outer;
+    IpAddress local;       ///< unspecified: the kernel's choice
+    bool is_node = false;  ///< the prefix is an address of the node itself
+    bool operator==(const Peer&) const = default;
+};
+/// By what they own: pod ranges and addresses.
+using Peers = std::map<IpPrefix, Peer>;
+
+/// Other nodes.
+Result<SyncCount> sync_peers(const Tables& tables, const Peers& desired);
+
 /// External devices and weir0 by ifindex; those of pods are left alone (endpoint_table.h).
 Result<SyncCount> sync_devices(const Tables& tables,
                                const std::map<uint32_t, weir_device>& desired);

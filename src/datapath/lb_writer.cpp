@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "datapath/lb_writer.h"
 
+#include <array>
 #include <cstddef>
 #include <cstring>
 #include <utility>
@@ -43,14 +44,9 @@ struct Apply {
     Result<void> operator()(const ServiceStore& write) const {
         return tables.services.store64(write.index, size_t{write.word} * 8, write.value);
     }
-    // A slot is one word, so that a reader sees the old backend and tag or the new ones.
     Result<void> operator()(const SlotsPut& write) const {
-        static_assert(sizeof(weir_slot) == sizeof(uint64_t));
-        for (size_t i = 0; i < write.backends.size(); ++i) {
-            const weir_slot slot{.backend = write.backends[i], .tag = write.tag};
-            uint64_t word = 0;
-            std::memcpy(&word, &slot, sizeof word);
-            WEIR_CHECK(tables.slots.store64(write.first + static_cast<uint32_t>(i), 0, word));
+        for (size_t i = 0; i < write.slots.size(); ++i) {
+            WEIR_CHECK(store_slot(write.first + static_cast<uint32_t>(i), write.slots[i]));
         }
         return {};
     }
@@ -75,6 +71,17 @@ struct Apply {
     }
 
   private:
+    // Every store is one of a whole word and orders those before it, the clearing too.
+    [[nodiscard]] Result<void> store_slot(uint32_t index, const weir_slot& slot) const {
+        constexpr size_t kWords = sizeof slot / sizeof(uint64_t);
+        static_assert(offsetof(weir_slot, backend) == (kWords - 1) * sizeof(uint64_t));
+        std::array<uint64_t, kWords> words{};
+        std::memcpy(words.data(), &slot, sizeof slot);
+        WEIR_CHECK(tables.slots.store64(index, offsetof(weir_slot, backend), 0));
+        for (size_t i = 0; i < kWords; ++i)
+            WEIR_CHECK(tables.slots.store64(index, i * sizeof(uint64_t), words[i]));
+        return {};
+    }
     [[nodiscard]] Result<void> store_state_word(uint32_t id, const weir_backend& value) const {
         constexpr size_t kOffset = offsetof(weir_backend, state) / 8 * 8;
         uint64_t word = 0;

@@ -78,6 +78,9 @@ Result<void> LoadedBuild::load_sock(const ObjectImage& image, const MapSet& maps
 Result<LoadedBuild> LoadedBuild::load(const Build& build, const weir_config& config,
                                       const MapSet& maps) {
     LoadedBuild loaded(config);
+    const RawMap* events = maps.find("weir_events");
+    if (events == nullptr) return fail(Errc::kInternal, "no BPF object has the map weir_events");
+    loaded.config_.event_wake_mask = events->info().max_entries / WEIR_EVENT_PIECES - 1;
     WEIR_CHECK(loaded.load_tc(build.pod, maps));
     WEIR_CHECK(loaded.load_tc(build.host, maps));
     WEIR_CHECK(loaded.load_sock(build.sock, maps));

@@ -209,15 +209,14 @@ Result<uint64_t> RawMap::memory() const {
     return bytes;
 }
 
-ArrayWindows::ArrayWindows(const RawMap& map, size_t stride)
+ArrayWindows::ArrayWindows(const RawMap& map)
     : fd_(map.fd()),
       name_(map.info().name),
-      stride_(stride),
-      length_(stride * map.info().max_entries) {}
+      stride_((map.info().value_size + size_t{7}) / 8 * 8),
+      length_(stride_ * map.info().max_entries) {}
 
 Result<std::unique_ptr<ArrayWindows>> ArrayWindows::open(const RawMap& map) {
-    const size_t stride = (map.info().value_size + size_t{7}) / 8 * 8;
-    std::unique_ptr<ArrayWindows> self(new ArrayWindows(map, stride));
+    std::unique_ptr<ArrayWindows> self(new ArrayWindows(map));
     WEIR_CHECK(self->move(self->windows_[0], 0));  // a map that cannot be mapped says so now
     return self;
 }
@@ -228,7 +227,7 @@ ArrayWindows::~ArrayWindows() {
     }
 }
 
-Result<std::byte*> ArrayWindows::at(uint32_t index) {
+Result<std::span<std::byte>> ArrayWindows::from(uint32_t index) {
     const size_t offset = index * stride_;
     const size_t number = offset / kBytes;
     auto* window = std::ranges::find(windows_, number, &Window::number);
@@ -236,7 +235,7 @@ Result<std::byte*> ArrayWindows::at(uint32_t index) {
         window = &windows_[next_++ % kCount];
         WEIR_CHECK(move(*window, number));
     }
-    return window->base + offset % kBytes;
+    return std::span(window->base, window->length).subspan(offset % kBytes);
 }
 
 // An element may reach beyond its window's end, so a window is longer than it is apart from the

@@ -164,8 +164,10 @@ class ArrayWindows {
     ~ArrayWindows();
 
     [[nodiscard]] std::unique_lock<std::mutex> lock() { return std::unique_lock(mutex_); }
-    /// Where the element is; under the lock.
-    [[nodiscard]] Result<std::byte*> at(uint32_t index);
+    /// The element and, as far as its window goes, those behind it; under the lock.
+    [[nodiscard]] Result<std::span<std::byte>> from(uint32_t index);
+
+    [[nodiscard]] size_t stride() const { return stride_; }
 
     static constexpr size_t kBytes = 64 << 10;
     static constexpr size_t kCount = 8;
@@ -176,13 +178,13 @@ class ArrayWindows {
         std::byte* base = nullptr;
         size_t length = 0;
     };
-    ArrayWindows(const RawMap& map, size_t stride);
+    explicit ArrayWindows(const RawMap& map);
     Result<void> move(Window& window, size_t number) const;
 
     std::mutex mutex_;
     int fd_;  ///< the map's
     std::string name_;
-    size_t stride_;
+    size_t stride_;  ///< from one value to the next, as the kernel lays arrays out
     size_t length_;  ///< of all values
     std::array<Window, kCount> windows_;
     size_t next_ = 0;  ///< to be moved elsewhere
@@ -218,12 +220,13 @@ class ArrayMap {
             return value;
         }
         const auto lock = windows_->lock();
-        std::memcpy(&value, WEIR_TRY(windows_->at(index)), sizeof value);
+        std::memcpy(&value, WEIR_TRY(windows_->from(index)).data(), sizeof value);
         return value;
     }
     /// Calls `visit(index, value)` for all elements; few system calls.
     template <typename Visit>
     [[nodiscard]] Result<void> for_each(Visit&& visit) const {
+        if (windows_) return walk_windows(visit);
         return raw_.for_each([&](const void* key, const void* raw_value) {
             uint32_t index = 0;
             Value value;
@@ -238,15 +241,26 @@ class ArrayMap {
         WEIR_CHECK(check(index));
         if (!windows_) return raw_.put(&index, &value);
         const auto lock = windows_->lock();
-        std::memcpy(WEIR_TRY(windows_->at(index)), &value, sizeof value);
+        std::memcpy(WEIR_TRY(windows_->from(index)).data(), &value, sizeof value);
         return {};
     }
     [[nodiscard]] Result<void> put_range(uint32_t first, std::span<const Value> values) const {
         if (values.empty()) return {};
         WEIR_CHECK(check(first));
         WEIR_CHECK(check(first + static_cast<uint32_t>(values.size()) - 1));
-        for (size_t i = 0; i < values.size(); ++i) {
-            WEIR_CHECK(put(first + static_cast<uint32_t>(i), values[i]));
+        if (!windows_) {
+            for (uint32_t i = 0; i < values.size(); ++i)
+                WEIR_CHECK(put(first + i, values[i]));
+            return {};
+        }
+        const auto lock = windows_->lock();
+        while (!values.empty()) {
+            const auto bytes = WEIR_TRY(windows_->from(first));
+            const size_t count = std::min(values.size(), bytes.size() / windows_->stride());
+            for (size_t i = 0; i < count; ++i)
+                std::memcpy(&bytes[i * windows_->stride()], &values[i], sizeof(Value));
+            first += static_cast<uint32_t>(count);
+            values = values.subspan(count);
         }
         return {};
     }
@@ -259,7 +273,7 @@ class ArrayMap {
                         offset);
         }
         const auto lock = windows_->lock();
-        auto* target = reinterpret_cast<uint64_t*>(WEIR_TRY(windows_->at(index)) + offset);
+        auto* target = reinterpret_cast<uint64_t*>(&WEIR_TRY(windows_->from(index))[offset]);
         std::atomic_ref<uint64_t>(*target).store(word, std::memory_order_release);
         return {};
     }
@@ -267,6 +281,24 @@ class ArrayMap {
   private:
     ArrayMap(RawMap raw, std::unique_ptr<ArrayWindows> windows)
         : raw_(std::move(raw)), windows_(std::move(windows)) {}
+    /// A window's elements are copied under the lock, then shown without it.
+    template <typename Visit>
+    [[nodiscard]] Result<void> walk_windows(Visit& visit) const {
+        std::vector<Value> part;
+        for (uint32_t first = 0; first < size(); first += static_cast<uint32_t>(part.size())) {
+            {
+                const auto lock = windows_->lock();
+                const auto bytes = WEIR_TRY(windows_->from(first));
+                const size_t stride = windows_->stride();
+                part.resize(std::min<size_t>(size() - first, bytes.size() / stride));
+                for (size_t i = 0; i < part.size(); ++i)
+                    std::memcpy(&part[i], &bytes[i * stride], sizeof(Value));
+            }
+            for (uint32_t i = 0; i < part.size(); ++i)
+                visit(first + i, part[i]);
+        }
+        return {};
+    }
     [[nodiscard]] Result<void> check(uint32_t index) const {
         if (index < size()) return {};
         return fail(Errc::kExhausted, "map {}: index {} is beyond its {} elements",

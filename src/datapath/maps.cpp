@@ -184,14 +184,15 @@ Result<void> MapSet::provide(const PinDir& pins, const ObjectImage& image, const
     }
     for (const auto& [name, shape] : shards) {
         step("fill " + name);
-        WEIR_CHECK(fill_shards(name, shape));
+        const bool empty = WEIR_TRY(fill_shards(name, shape));
+        if (empty) WEIR_CHECK(count_no_flows(*find("weir_ct_counts"), name == "weir_ct6"));
     }
     return {};
 }
 
 // The template in the object has another capacity, which the kernel does not compare for hashes.
 // All missing shards go in by one call: each call waits for a grace period.
-Result<void> MapSet::fill_shards(std::string_view outer_name, const MapInfo& shape) {
+Result<bool> MapSet::fill_shards(std::string_view outer_name, const MapInfo& shape) {
     const RawMap& outer = *find(outer_name);
     const auto there = WEIR_TRY(open_shards(outer, true));
     std::vector<Fd> made;
@@ -215,7 +216,7 @@ Result<void> MapSet::fill_shards(std::string_view outer_name, const MapInfo& sha
                          (there.empty() ? shape : there.front().map.info()).max_entries;
         entry.configured = outer.info().max_entries * shape.max_entries;
     }
-    return {};
+    return there.empty();
 }
 
 Result<MapSet> MapSet::adopt(const PinDir& pins, std::span<const ObjectImage> images,
@@ -254,6 +255,7 @@ Result<Tables> make_tables(const GetMap& get, bool writable) {
         WEIR_TABLE(node_addrs),
         WEIR_TABLE(netns),
         WEIR_TABLE(cidrs),
+        WEIR_TABLE(peers),
         WEIR_TABLE(drops),
         WEIR_TABLE(counters),
     };

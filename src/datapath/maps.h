@@ -71,7 +71,8 @@ class MapSet {
     Result<void> provide(const PinDir& pins, const ObjectImage& image, const TableSizes& sizes,
                          const StepHook& step);
     Result<void> take_pinned(const PinDir& pins, const bpf_map* definition);
-    Result<void> fill_shards(std::string_view outer_name, const MapInfo& shape);
+    /// True: all of them are new, and empty.
+    Result<bool> fill_shards(std::string_view outer_name, const MapInfo& shape);
 
     std::map<std::string, RawMap, std::less<>> maps_;
     std::vector<AdoptedMap> adopted_;
@@ -92,6 +93,7 @@ struct Tables {
     HashMap<weir_addr, uint32_t> node_addrs;
     HashMap<uint64_t, weir_netns> netns;
     LpmMap<weir_cidr_key, uint32_t> cidrs;
+    LpmMap<weir_cidr_key, weir_peer> peers;
     PercpuArray<weir_count> drops;
     PercpuArray<uint64_t> counters;
 

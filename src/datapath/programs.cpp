@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "datapath/programs.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -31,11 +33,13 @@ Result<weir_config> config_in(const RawMap& map, uint32_t btf_id) {
     std::vector<std::byte> data(map.info().value_size);
     const uint32_t key = 0;
     WEIR_TRY(map.find(&key, data.data()));
-    if (offset + sizeof(weir_config) > data.size()) {
+    // Another build's may be shorter: what it has is at the same place.
+    const size_t size = std::min(sizeof(weir_config), data.size() - std::min(offset, data.size()));
+    weir_config config{};
+    if (size < offsetof(weir_config, host_ifindex)) {
         return fail(Errc::kInvalid, "map {}: too small for its configuration", map.info().name);
     }
-    weir_config config;
-    std::memcpy(&config, data.data() + offset, sizeof config);
+    std::memcpy(&config, data.data() + offset, size);
     return config;
 }
 

@@ -2,9 +2,12 @@
 #include "datapath/shards.h"
 
 #include <algorithm>
+#include <numeric>
 #include <thread>
 
 #include <bpf/bpf.h>
+
+#include "weir/ct.h"
 
 namespace weir::datapath {
 namespace {
@@ -44,6 +47,13 @@ Result<std::vector<Shard>> open_shards(const RawMap& outer, bool read_only) {
         shards.push_back({i, WEIR_TRY(RawMap::from(Fd(fd)))});
     }
     return shards;
+}
+
+Result<void> count_no_flows(const RawMap& counts, bool ipv6) {
+    std::vector<uint32_t> words(WEIR_CT_COUNT_WORDS);
+    std::iota(words.begin(), words.end(), ipv6 ? WEIR_CT_COUNT_WORDS : 0);
+    const std::vector<uint64_t> none(words.size(), WEIR_CT_COUNTS_NONE);
+    return counts.put_batch(words.data(), none.data(), words.size());
 }
 
 }  // namespace weir::datapath

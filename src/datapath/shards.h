@@ -20,4 +20,8 @@ struct Shard {
 /// at each look into a map of maps, tens of milliseconds. Shards never change once they are in.
 Result<std::vector<Shard>> open_shards(const RawMap& outer, bool read_only);
 
+/// Says in weir_ct_counts (weir/ct.h) that a family's tables of established flows have no entries,
+/// which must be so.
+Result<void> count_no_flows(const RawMap& counts, bool ipv6);
+
 }  // namespace weir::datapath

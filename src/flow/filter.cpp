@@ -3,8 +3,9 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <ctime>
+
+#include "common/number.h"
 
 namespace weir::flow {
 namespace {
@@ -23,14 +24,6 @@ constexpr FilterKey kKeys[] = {
     {"protocol", "PROTOCOL", "TCP, UDP, ICMP, ICMPv6, SCTP or a number"},
     {"reason", "REASON", "dropped for this reason (see docs/drop-reasons.md)"},
 };
-
-template <typename T>
-std::optional<T> number(std::string_view text) {
-    T value{};
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-    return value;
-}
 
 // [NAMESPACE/]NAME with an optional * at the end of either part.
 struct NamePattern {
@@ -126,7 +119,7 @@ Result<Test> parse_ip(const std::string&, const std::string& value) {
 }
 
 Result<Test> parse_port(const std::string&, const std::string& value) {
-    const auto port = number<uint16_t>(value);
+    const auto port = whole_number<uint16_t>(value);
     if (!port) return fail(Errc::kInvalid, "--port \"{}\": expected 0 to 65535", value);
     return [wanted = *port](const Record& r) { return has_port(r, wanted); };
 }
@@ -254,7 +247,7 @@ Result<int64_t> parse_duration_ns(std::string_view text) {
     int64_t total = 0;
     for (std::string_view rest = text; !rest.empty();) {
         const size_t digits = std::min(rest.find_first_not_of("0123456789"), rest.size());
-        const auto amount = number<int64_t>(rest.substr(0, digits));
+        const auto amount = whole_number<int64_t>(rest.substr(0, digits));
         rest.remove_prefix(digits);
         const size_t letters = std::min(rest.find_first_of("0123456789"), rest.size());
         const auto unit = std::ranges::find(kUnits, rest.substr(0, letters), &Unit::name);
@@ -274,7 +267,7 @@ Result<Query> Query::parse(std::span<const FilterParam> params, int64_t now_ns) 
         if (key == "since") {
             query.since_ns = WEIR_TRY(parse_since(value, now_ns));
         } else if (key == "last") {
-            const auto last = number<size_t>(value);
+            const auto last = whole_number<size_t>(value);
             if (!last) return fail(Errc::kInvalid, "--last \"{}\": expected a number", value);
             query.last = *last;
         } else if (key == "follow") {

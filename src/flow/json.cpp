@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <array>
 #include <cctype>
-#include <ctime>
 #include <random>
 
 #include <netinet/in.h>
@@ -9,6 +7,7 @@
 
 #include <boost/json.hpp>
 
+#include "common/rfc3339.h"
 #include "flow/record.h"
 #include "weir/ct.h"
 #include "weir/limits.h"
@@ -18,13 +17,9 @@ namespace {
 
 namespace json = boost::json;
 
-std::string rfc3339(int64_t time_ns) {
-    const time_t seconds = static_cast<time_t>(time_ns / 1'000'000'000);
-    std::tm utc{};
-    ::gmtime_r(&seconds, &utc);
-    std::array<char, 32> text{};
-    const size_t size = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &utc);
-    return fmt::format("{}.{:09}Z", std::string_view(text.data(), size), time_ns % 1'000'000'000);
+std::string time_text(int64_t time_ns) {
+    return rfc3339_nanos(
+        std::chrono::sys_time<std::chrono::nanoseconds>(std::chrono::nanoseconds(time_ns)));
 }
 
 // Unique among all agents: random bits of this process, then the sequence.
@@ -168,7 +163,7 @@ json::object ip_json(const Record& record) {
 json::object flow_json(const Record& record, std::string_view node_name) {
     const bool dropped = record.type == RecordType::kDrop;
     json::object flow;
-    flow["time"] = rfc3339(record.time_ns);
+    flow["time"] = time_text(record.time_ns);
     flow["uuid"] = uuid(record.sequence);
     flow["verdict"] = dropped ? "DROPPED" : "FORWARDED";
     if (dropped) flow["drop_reason_desc"] = upper(drop_label(record.reason));
@@ -204,7 +199,7 @@ std::string to_json(const Record& record, std::string_view node_name) {
         line["flow"] = flow_json(record, node_name);
     }
     line["node_name"] = node_name;
-    line["time"] = rfc3339(record.time_ns);
+    line["time"] = time_text(record.time_ns);
     return json::serialize(line);
 }
 

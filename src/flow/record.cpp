@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <ctime>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include "common/number.h"
 #include "weir/ct.h"
 #include "weir/limits.h"
 
@@ -81,10 +81,7 @@ std::optional<uint8_t> protocol_by_name(std::string_view name) {
     for (const auto& known : kProtocols) {
         if (equals_ignoring_case(known.name, name)) return known.number;
     }
-    uint8_t number = 0;
-    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
-    if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
-    return number;
+    return whole_number<uint8_t>(name);
 }
 
 bool is_egress(uint8_t hook) {

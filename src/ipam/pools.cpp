@@ -154,6 +154,7 @@ Result<Record> Pools::allocate(const Claim& claim) {
         .pod_name = claim.pod_name,
         .pod_uid = claim.pod_uid,
         .addresses = WEIR_TRY(take_all(claim, now)),
+        .host_ports = claim.host_ports,
         .serial = next_serial_++,
         .created = now,
     };

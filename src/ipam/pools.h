@@ -32,6 +32,7 @@ struct Claim {
     std::string pod_uid;
     /// At most one a family; a family not named here gets the pool's next.
     std::vector<IpAddress> requested;
+    std::vector<model::HostPort> host_ports;
 };
 
 /// An attachment that really exists on this host.

@@ -34,6 +34,31 @@ Result<RecordState> state_of(const json::object& object) {
     return fail(Errc::kInvalid, "unknown state \"{}\"", name);
 }
 
+json::array host_ports_json(const Record& record) {
+    json::array out;
+    for (const model::HostPort& port : record.host_ports) {
+        out.push_back(json::object{
+            {"protocol", model::to_string(port.protocol)},
+            {"hostPort", port.host_port},
+            {"containerPort", port.container_port},
+            {"hostIP", port.host_ip ? port.host_ip->to_string() : std::string()},
+        });
+    }
+    return out;
+}
+
+Result<model::HostPort> host_port_of(const json::object& object) {
+    model::HostPort port{
+        .protocol = WEIR_TRY(model::parse_protocol(text_of(object, "protocol"))),
+        .host_port = object.at("hostPort").to_number<uint16_t>(),
+        .container_port = object.at("containerPort").to_number<uint16_t>(),
+        .host_ip = {},
+    };
+    const std::string address = text_of(object, "hostIP");
+    if (!address.empty()) port.host_ip = WEIR_TRY(IpAddress::parse(address));
+    return port;
+}
+
 // Throws what Boost.JSON throws for a missing or differently typed member.
 Result<Record> from_json(const json::object& object) {
     Record record{
@@ -50,6 +75,11 @@ Result<Record> from_json(const json::object& object) {
     for (const json::value& address : object.at("addresses").as_array()) {
         record.addresses.push_back(WEIR_TRY(IpAddress::parse(address.as_string())));
     }
+    // A record of a build that had none lacks the member.
+    if (const json::value* ports = object.if_contains("hostPorts")) {
+        for (const json::value& port : ports->as_array())
+            record.host_ports.push_back(WEIR_TRY(host_port_of(port.as_object())));
+    }
     record.state = WEIR_TRY(state_of(object));
     return record;
 }
@@ -60,7 +90,7 @@ std::string encode(const Record& record) {
     json::array addresses;
     for (const IpAddress& address : record.addresses)
         addresses.emplace_back(address.to_string());
-    const json::object object{
+    json::object object{
         {"container", record.key.container},
         {"ifname", record.key.ifname},
         {"network", record.network},
@@ -74,6 +104,7 @@ std::string encode(const Record& record) {
         {"released", record.released.count()},
         {"state", kStates[static_cast<size_t>(record.state)]},
     };
+    if (!record.host_ports.empty()) object["hostPorts"] = host_ports_json(record);
     const std::string line = json::serialize(object);
     return line + "\n" + checksum(line) + "\n";
 }

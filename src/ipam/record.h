@@ -9,6 +9,7 @@
 
 #include "common/boot_time.h"
 #include "common/ip.h"
+#include "model/types.h"
 
 namespace weir::ipam {
 
@@ -35,8 +36,9 @@ struct Record {
     std::string pod_name;
     std::string pod_uid;
     std::vector<IpAddress> addresses;  ///< at most one a family, IPv4 first
-    uint64_t serial = 0;               ///< order of allocation
-    BootTime created{};                ///< zero: found on the host, made before anybody here knows
+    std::vector<model::HostPort> host_ports;
+    uint64_t serial = 0;  ///< order of allocation
+    BootTime created{};   ///< zero: found on the host, made before anybody here knows
     BootTime released{};
     RecordState state = RecordState::kPending;
     bool operator==(const Record&) const = default;

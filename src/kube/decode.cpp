@@ -24,6 +24,7 @@ constexpr std::array kKinds = {
     KindInfo{Kind::kService, "v1", true},
     KindInfo{Kind::kEndpointSlice, "discovery.k8s.io/v1", true},
     KindInfo{Kind::kNetworkPolicy, "networking.k8s.io/v1", true},
+    KindInfo{Kind::kServiceCidr, "networking.k8s.io/v1", false},
     KindInfo{Kind::kClusterNetworkPolicy, "policy.networking.k8s.io/v1alpha2", false},
 };
 
@@ -32,6 +33,10 @@ const KindInfo* find_kind(std::string_view kind) {
         if (to_string(info.kind) == kind) return &info;
     }
     return nullptr;
+}
+
+const KindInfo& info_of(Kind kind) {
+    return kKinds[static_cast<size_t>(kind)];  // they stand in the order of Kind
 }
 
 std::optional<Object> decode_kind(const Cursor& root, const ObjectKey& key) {
@@ -50,10 +55,27 @@ std::optional<Object> decode_kind(const Cursor& root, const ObjectKey& key) {
             return std::nullopt;
         case Kind::kNetworkPolicy:
             return decode_network_policy(root, std::move(meta));
+        case Kind::kServiceCidr:
+            return decode_service_cidr(root, std::move(meta));
         case Kind::kClusterNetworkPolicy:
             return decode_cluster_network_policy(root, std::move(meta));
     }
     return std::nullopt;
+}
+
+std::optional<std::string_view> read_name(const Cursor& cursor) {
+    const Cursor name = cursor["metadata"]["name"];
+    if (!name.require()) return std::nullopt;
+    const auto text = name.string();
+    if (text && text->empty()) name.error("is required");
+    return text && !text->empty() ? text : std::nullopt;
+}
+
+void check_duplicates(const Tree& tree, Tree::Index root, Report& report) {
+    for (const Tree::Index twice : tree.duplicates()) {
+        if (twice < root || twice >= tree.node(root).end) continue;
+        report.add({tree.node(twice).line, tree.path(twice, root), "stands twice"});
+    }
 }
 
 /// What an object says it is; inherited from the list it stands in where it says nothing.
@@ -125,14 +147,6 @@ class Decoder {
                 kind.string().value_or(inherited.kind)};
     }
 
-    static std::optional<std::string_view> read_name(const Cursor& cursor) {
-        const Cursor name = cursor["metadata"]["name"];
-        if (!name.require()) return std::nullopt;
-        const auto text = name.string();
-        if (text && text->empty()) name.error("is required");
-        return text && !text->empty() ? text : std::nullopt;
-    }
-
     void unidentified(Report& report, std::string_view kind = {}) {
         out_.unidentified = true;
         problems(std::string(kind), report);
@@ -165,10 +179,7 @@ class Decoder {
         if (cluster_scoped && !key.name.ns.empty()) {
             ns.error("a {} has no namespace; remove it", type.kind);
         }
-        for (const Tree::Index twice : tree.duplicates()) {
-            if (twice < root || twice >= tree.node(root).end) continue;
-            report.add({tree.node(twice).line, tree.path(twice, root), "stands twice"});
-        }
+        check_duplicates(tree, root, report);
         auto decoded = decode_kind(cursor, key);
         if (!report.ok()) {
             out_.bad.push_back(key);
@@ -193,7 +204,7 @@ class Decoder {
                  Report& report) {
         cursor["kind"].error(
             "\"{}\" of apiVersion \"{}\" is not read; the kinds are Node, Namespace, Pod, "
-            "Service, EndpointSlice, NetworkPolicy and ClusterNetworkPolicy",
+            "Service, EndpointSlice, NetworkPolicy, ServiceCIDR and ClusterNetworkPolicy",
             type.kind, type.api_version);
         problems(fmt::format("{} {}", type.kind, name.to_string()), report);
         out_.foreign.push_back({std::string(type.kind), std::move(name)});
@@ -212,6 +223,38 @@ DecodedFile decode(std::string_view text, TextPool& pool) {
     for_each_document(
         text, [&](const tl::expected<Tree, SyntaxError>& parsed) { decoder.document(parsed); });
     return decoder.take();
+}
+
+namespace {
+
+/// A cluster's pods and nodes are many, their annotations long, and nobody here reads them.
+void drop_unused(Object& object) {
+    if (auto* const pod = std::get_if<model::Pod>(&object)) pod->meta.annotations = {};
+    if (auto* const node = std::get_if<model::Node>(&object)) node->meta.annotations = {};
+}
+
+}  // namespace
+
+DecodedObject decode_object(const Tree& tree, Tree::Index root, Kind kind, TextPool& pool) {
+    DecodedObject out;
+    Report report(pool);
+    const Cursor cursor(tree, root, report);
+    const auto name = read_name(cursor);
+    const std::string_view ns = cursor["metadata"]["namespace"].string().value_or("");
+    if (name && ns.empty() == info_of(kind).namespaced) {
+        cursor["metadata"]["namespace"].error("{}", ns.empty() ? "is required" : "must be absent");
+    }
+    if (name && report.ok()) {
+        out.key = ObjectKey{kind, {pool.intern(ns), pool.intern(*name)}};
+        check_duplicates(tree, root, report);
+        out.object = decode_kind(cursor, *out.key);
+        if (out.object) drop_unused(*out.object);
+    }
+    if (report.ok()) return out;
+    out.object.reset();
+    out.uid = cursor["metadata"]["uid"].text();
+    out.errors = report.take();
+    return out;
 }
 
 }  // namespace weir::kube

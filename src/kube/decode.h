@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "kube/cursor.h"
 #include "kube/object.h"
 #include "kube/problem.h"
 #include "kube/text_pool.h"
@@ -42,8 +44,20 @@ struct DecodedFile {
 /// Reads Kubernetes objects from YAML or JSON text: several documents, List and XxxList. The API's
 /// defaults are applied and its validation of the fields Weir uses; fields it does not use are
 /// ignored. Kinds: Node, Namespace, Pod, Service (v1), EndpointSlice (discovery.k8s.io/v1),
-/// NetworkPolicy (networking.k8s.io/v1), ClusterNetworkPolicy
+/// NetworkPolicy and ServiceCIDR (networking.k8s.io/v1), ClusterNetworkPolicy
 /// (policy.networking.k8s.io/v1alpha2); FQDN slices are left out.
 DecodedFile decode(std::string_view text, TextPool& pool);
+
+/// One object as the API server tells it.
+struct DecodedObject {
+    std::optional<ObjectKey> key;  ///< absent: it cannot be told which object it is
+    std::optional<Object> object;  ///< absent: mistakes, or a slice of names
+    std::vector<FieldError> errors;
+    model::Text uid;  ///< of one with mistakes, as far as it can be read
+};
+
+/// Reads the object at `root`, known to be of `kind`: the same rules as decode(), but apiVersion
+/// and kind need not be there, and a namespace is not defaulted.
+DecodedObject decode_object(const Tree& tree, Tree::Index root, Kind kind, TextPool& pool);
 
 }  // namespace weir::kube

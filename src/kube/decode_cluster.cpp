@@ -47,4 +47,15 @@ model::Namespace decode_namespace(const Cursor& root, model::Meta meta) {
     return {std::move(meta)};
 }
 
+model::ServiceCidr decode_service_cidr(const Cursor& root, model::Meta meta) {
+    model::ServiceCidr range;
+    range.meta = std::move(meta);
+    const Cursor cidrs = root["spec"]["cidrs"];
+    cidrs.require();
+    for (const Cursor& cidr : cidrs.items()) {
+        if (const auto prefix = cidr.prefix()) range.cidrs.push_back(*prefix);
+    }
+    return range;
+}
+
 }  // namespace weir::kube

@@ -20,6 +20,7 @@ model::Service decode_service(const Cursor& root, model::Meta meta);
 /// Nothing for a slice of names (FQDN).
 std::optional<model::EndpointSlice> decode_endpoint_slice(const Cursor& root, model::Meta meta);
 model::NetworkPolicy decode_network_policy(const Cursor& root, model::Meta meta);
+model::ServiceCidr decode_service_cidr(const Cursor& root, model::Meta meta);
 model::ClusterNetworkPolicy decode_cluster_network_policy(const Cursor& root, model::Meta meta);
 
 /// Reports an address that no Service or endpoint can have.

@@ -7,8 +7,8 @@ namespace weir::kube {
 
 std::string_view to_string(Kind kind) {
     static constexpr std::array<std::string_view, kKindCount> kNames = {
-        "Node",          "Namespace",           "Pod", "Service", "EndpointSlice",
-        "NetworkPolicy", "ClusterNetworkPolicy"};
+        "Node",          "Namespace",     "Pod",         "Service",
+        "EndpointSlice", "NetworkPolicy", "ServiceCIDR", "ClusterNetworkPolicy"};
     return kNames[static_cast<size_t>(kind)];
 }
 

@@ -21,15 +21,16 @@ enum class Kind : uint8_t {
     kService,
     kEndpointSlice,
     kNetworkPolicy,
+    kServiceCidr,
     kClusterNetworkPolicy
 };
-inline constexpr size_t kKindCount = 7;
+inline constexpr size_t kKindCount = 8;
 /// "Service".
 std::string_view to_string(Kind kind);
 
 using Object =
     std::variant<model::Node, model::Namespace, model::Pod, model::Service, model::EndpointSlice,
-                 model::NetworkPolicy, model::ClusterNetworkPolicy>;
+                 model::NetworkPolicy, model::ServiceCidr, model::ClusterNetworkPolicy>;
 
 template <typename T>
 struct KindOf;
@@ -45,6 +46,8 @@ template <>
 struct KindOf<model::EndpointSlice> : std::integral_constant<Kind, Kind::kEndpointSlice> {};
 template <>
 struct KindOf<model::NetworkPolicy> : std::integral_constant<Kind, Kind::kNetworkPolicy> {};
+template <>
+struct KindOf<model::ServiceCidr> : std::integral_constant<Kind, Kind::kServiceCidr> {};
 template <>
 struct KindOf<model::ClusterNetworkPolicy>
     : std::integral_constant<Kind, Kind::kClusterNetworkPolicy> {};

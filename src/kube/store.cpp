@@ -23,6 +23,8 @@ auto dispatch(Kind kind, With with) {
             return with(std::type_identity<model::EndpointSlice>());
         case Kind::kNetworkPolicy:
             return with(std::type_identity<model::NetworkPolicy>());
+        case Kind::kServiceCidr:
+            return with(std::type_identity<model::ServiceCidr>());
         case Kind::kClusterNetworkPolicy:
             break;
     }

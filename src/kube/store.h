@@ -143,7 +143,7 @@ class Store {
 
     std::tuple<Table<model::Node>, Table<model::Namespace>, Table<model::Pod>,
                Table<model::Service>, Table<model::EndpointSlice>, Table<model::NetworkPolicy>,
-               Table<model::ClusterNetworkPolicy>>
+               Table<model::ServiceCidr>, Table<model::ClusterNetworkPolicy>>
         tables_;
     std::map<ObjectKey, std::vector<StandBy>> standing_by_;
     std::unordered_map<SourceId, Source> sources_;

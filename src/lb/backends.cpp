@@ -152,8 +152,16 @@ void BackendTable::adopt(std::span<const weir_backend> image) {
     pool_.restart(used);
 }
 
-bool BackendTable::known(uint32_t id) const {
-    return id != 0 && id < entries_.size() && entries_[id].state != WEIR_BACKEND_FREE;
+weir_slot BackendTable::slot(uint32_t id, uint32_t tag) const {
+    const BackendKey& key = entries_[id].key;
+    return {.addr = key.addr, .port = key.port, .pad = 0, .spare = 0, .backend = id, .tag = tag};
+}
+
+bool BackendTable::agrees(const weir_slot& slot) const {
+    const uint32_t id = slot.backend;
+    if (id == 0 || id >= entries_.size() || entries_[id].state == WEIR_BACKEND_FREE) return false;
+    const weir_slot expected = this->slot(id, slot.tag);
+    return std::memcmp(&slot, &expected, sizeof slot) == 0;
 }
 
 void BackendTable::idle_unreferenced(std::vector<model::LbWrite>& writes) {

@@ -71,8 +71,10 @@ class BackendTable {
 
     /// Takes over the kernel's array. Only once, on an empty table.
     void adopt(std::span<const weir_backend> image);
-    /// True if the id is one that a slot may hold.
-    [[nodiscard]] bool known(uint32_t id) const;
+    /// What a slot of an extent with this tag holds for a backend.
+    [[nodiscard]] weir_slot slot(uint32_t id, uint32_t tag) const;
+    /// True if the id is one that a slot may hold, and the slot says of it what is so.
+    [[nodiscard]] bool agrees(const weir_slot& slot) const;
     /// After adoption: what no extent refers to becomes idle.
     void idle_unreferenced(std::vector<model::LbWrite>& writes);
 

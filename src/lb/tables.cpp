@@ -168,6 +168,7 @@ Result<std::vector<uint32_t>> Tables::resolve(const std::vector<PlanBackend>& wa
         }
         ids.push_back(id);
     }
+    std::ranges::sort(ids);
     return ids;
 }
 
@@ -259,10 +260,11 @@ void Tables::commit_extent(Port& port, unsigned scope, uint64_t extent, Draft& d
     const std::span<const uint32_t> ids = slots_.backends(extent);
     backends_.ref(ids, draft.first);
     if (!ids.empty()) {
-        draft.first.emplace_back(
-            model::SlotsPut{.first = WEIR_EXTENT_FIRST(extent),
-                            .tag = WEIR_EXTENT_TAG(extent),
-                            .backends = std::vector<uint32_t>(ids.begin(), ids.end())});
+        model::SlotsPut put{.first = WEIR_EXTENT_FIRST(extent), .slots = {}};
+        put.slots.reserve(ids.size());
+        for (const uint32_t id : ids)
+            put.slots.push_back(backends_.slot(id, WEIR_EXTENT_TAG(extent)));
+        draft.first.emplace_back(std::move(put));
     }
     const uint64_t old = port.kernel.extent[scope];
     if (port.intact[scope] && WEIR_EXTENT_COUNT(old) != 0) {
@@ -333,7 +335,8 @@ std::vector<Problem> Tables::problems() const {
     for (const auto& [id, waiting] : waiting_) {
         const bool old = index_of(id) != 0;
         if (waiting.closed) {
-            out.push_back({.object = waiting.plan.name.to_string(),
+            out.push_back({.cause = Problem::Cause::kRangesNoRoom,
+                           .name = waiting.plan.name,
                            .text = fmt::format("its load-balancer addresses admit nobody but who "
                                                "was admitted before: {}; tried again when room is "
                                                "made",
@@ -341,12 +344,14 @@ std::vector<Problem> Tables::problems() const {
             continue;
         }
         out.push_back(
-            {.object = waiting.plan.name.to_string(),
+            {.cause = Problem::Cause::kNoRoom,
+             .name = waiting.plan.name,
              .text = fmt::format("not programmed{}: {}; tried again when room is made",
                                  old ? ", its former state stays in force" : "", waiting.why)});
     }
     for (const VipTable::Conflict& conflict : vips_.conflicts()) {
-        out.push_back({.object = ports_[conflict.waiting].name.to_string(),
+        out.push_back({.cause = Problem::Cause::kAddressTaken,
+                       .name = ports_[conflict.waiting].name,
                        .text = fmt::format("does not answer on {}: {} is older and has it",
                                            describe(conflict.key),
                                            ports_[conflict.holder].name.to_string())});

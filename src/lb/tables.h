@@ -34,8 +34,10 @@ struct Capacities {
 
 /// Something that does not work as asked, for status output.
 struct Problem {
-    std::string object;  ///< "shop/web:http/TCP/IPv4"
-    std::string text;    ///< what, why, until when
+    enum class Cause : uint8_t { kNoRoom, kRangesNoRoom, kAddressTaken };
+    Cause cause = Cause::kNoRoom;
+    PortName name;     ///< what is not, or not all, in force
+    std::string text;  ///< what, why, until when
 };
 
 struct TableUse {

@@ -61,7 +61,7 @@ void Tables::adopt_service(uint32_t index, const model::LbImage& image, bool rea
     }
 }
 
-/// Every slot carries the extent's tag and a known backend of the service's protocol.
+/// Every slot carries the extent's tag and a known backend, with that one's address and port.
 bool Tables::sound_extent(uint64_t extent, const model::LbImage& image) const {
     const uint32_t count = WEIR_EXTENT_COUNT(extent);
     if (count == 0) return extent == 0;
@@ -69,7 +69,7 @@ bool Tables::sound_extent(uint64_t extent, const model::LbImage& image) const {
     if (first == 0 || uint64_t{first} + count > image.slots.size()) return false;
     return std::ranges::all_of(
         std::span(image.slots).subspan(first, count), [&](const weir_slot& slot) {
-            return slot.tag == WEIR_EXTENT_TAG(extent) && backends_.known(slot.backend);
+            return slot.tag == WEIR_EXTENT_TAG(extent) && backends_.agrees(slot);
         });
 }
 

@@ -43,11 +43,11 @@ struct ServiceStore {
     uint64_t value;
 };
 
-/// Writes slots [first, first + backends.size()) of an extent that is not live yet.
+/// Writes slots [first, first + slots.size()) of an extent that is not live yet: of each the word
+/// {backend, tag} is cleared first and written last.
 struct SlotsPut {
     uint32_t first;
-    uint32_t tag;
-    std::vector<uint32_t> backends;
+    std::vector<weir_slot> slots;
 };
 
 /// Writes a whole entry that no slot refers to; `state` last.

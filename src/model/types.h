@@ -24,6 +24,20 @@ std::string_view to_string(Protocol protocol);
 /// "TCP", "UDP", "SCTP"; anything else is an error.
 Result<Protocol> parse_protocol(std::string_view text);
 
+/// A port of the host that leads to one of a pod on it: hostPort of the API, a mapping of the CNI
+/// capability "portMappings".
+struct HostPort {
+    Protocol protocol = Protocol::kTcp;
+    uint16_t host_port = 0;
+    uint16_t container_port = 0;
+    /// None: every address of the host. The unspecified address: every one of its family.
+    std::optional<IpAddress> host_ip;
+    bool operator==(const HostPort&) const = default;
+};
+/// Where ports are listed by their Service, those of pod NAME are under "pod/NAME", which no
+/// Service is called.
+inline constexpr std::string_view kHostPortOwner = "pod/";
+
 /// Namespace and name. Cluster-scoped objects have an empty namespace.
 struct ObjectName {
     Text ns;
@@ -162,6 +176,13 @@ struct Node {
 struct Namespace {
     Meta meta;
     bool operator==(const Namespace&) const = default;
+};
+
+/// networking.k8s.io/v1 ServiceCIDR: ranges that ClusterIPs are taken from.
+struct ServiceCidr {
+    Meta meta;
+    std::vector<IpPrefix> cidrs;
+    bool operator==(const ServiceCidr&) const = default;
 };
 
 /// metav1.LabelSelector; empty selects everything.

@@ -93,6 +93,8 @@ TEST(Config, ContradictionsAreRefused) {
     EXPECT_THAT(message(parse({"--snat-ports=32000-40000"})), HasSubstr("overlap"));
     EXPECT_THAT(message(parse({"--snat-ports=40000-40010"})), HasSubstr("at least 256"));
     EXPECT_THAT(message(parse({"--service-cidrs=10.244.0.0/16"})), HasSubstr("overlap"));
+    EXPECT_THAT(message(parse({"--pool-cidrs=10.244.0.0/17,10.0.0.0/8"})),
+                HasSubstr("pool-cidrs 10.0.0.0/8 is not within cluster-cidrs"));
 }
 
 TEST(Config, HelpNamesEveryOption) {

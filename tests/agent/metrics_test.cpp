@@ -21,6 +21,13 @@ Snapshot snapshot() {
     s.pools = {{"IPv4", 5, 1, 253}};
     s.problems = {{"Service", 2}};
     s.api_refused = {{"malformed", 4}};
+    auto& services = s.api_kinds.emplace_back();
+    services = {.kind = kube::Kind::kService, .connected = true, .events = 6};
+    services.heard = s.taken - std::chrono::milliseconds(500);
+    services.lag = std::chrono::milliseconds(250);
+    s.api_kinds.push_back({.kind = kube::Kind::kPod, .connected = true, .absent = true});
+    s.leading = true;
+    s.events = {.created = 3, .repeated = 2, .suppressed = 1, .failed = 0};
     s.ready = true;
     return s;
 }
@@ -33,14 +40,27 @@ TEST(Metrics, ShowsWhatTheKernelAndTheAgentSay) {
     metrics.cni_request("ADD", 11, std::chrono::milliseconds(1));
     const std::string text = metrics.render();
     for (const char* line :
-         {"weir_build_info{version=\"1.2.3\",commit=\"abc\"} 1\n", "weir_ready 1\n",
+         {"weir_build_info{version=\"1.2.3\",commit=\"abc\"} 1\n",
+          "weir_ready 1\n",
+          "weir_kube_leader 1\n",
+          "weir_kube_notes_total{result=\"created\"} 3\n",
+          "weir_kube_notes_total{result=\"suppressed\"} 1\n",
           "weir_dropped_packets_total{reason=\"ct_full\",direction=\"to_pod\"} 3\n",
           "weir_dropped_bytes_total{reason=\"ct_full\",direction=\"to_pod\"} 180\n",
-          "weir_flow_events_lost_total 7\n", "weir_table_entries{table=\"weir_ct4\"} 10\n",
+          "weir_flow_events_lost_total 7\n",
+          "weir_table_entries{table=\"weir_ct4\"} 10\n",
           "weir_table_capacity{table=\"weir_ct4\"} 1000\n",
           "weir_ipam_addresses{family=\"IPv4\",state=\"used\"} 5\n",
-          "weir_ipam_capacity{family=\"IPv4\"} 253\n", "weir_problems{kind=\"Service\"} 2\n",
+          "weir_ipam_capacity{family=\"IPv4\"} 253\n",
+          "weir_problems{kind=\"Service\"} 2\n",
           "weir_api_refused_total{reason=\"malformed\"} 4\n",
+          "weir_kube_connected{kind=\"Service\"} 1\n",
+          "weir_kube_synced{kind=\"Service\"} 0\n",
+          "weir_kube_silence_seconds{kind=\"Service\"} 0.5\n",
+          "weir_kube_silence_seconds{kind=\"Pod\"} 0\n",
+          "weir_kube_lag_seconds{kind=\"Service\"} 0.25\n",
+          "weir_kube_connected{kind=\"Pod\"} 0\n",
+          "weir_kube_events_total{kind=\"Service\"} 6\n",
           "weir_programming_duration_seconds_bucket{le=\"0.005\"} 1\n",
           "weir_programming_duration_seconds_bucket{le=\"0.0025\"} 0\n",
           "kubeproxy_network_programming_duration_seconds_bucket{le=\"2\"} 1\n",

@@ -23,7 +23,7 @@ const std::map<std::string, uint32_t> kBudget = {
     {"pod_from_new_flow", 35000},
     {"pod_from_icmp_error", 50000},
     {"pod_from_reject", 25000},
-    {"pod_from_fragment", 55000},
+    {"pod_from_fragment", 60000},
     {"pod_from_neighbour", 5000},
     {"pod_to", 55000},
     {"pod_to_new_flow", 30000},

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <stdexcept>
 
 #include <bpf/bpf.h>
@@ -213,6 +214,7 @@ Datapath::Datapath(const Options& options) : objects_(std::make_unique<Objects>(
         broken("load the stubs");
     }
     fill_shards();
+    set_counts(WEIR_CT_COUNTS_NONE);
     fill_programs();
     const auto receive = [](void* context, void* data, size_t size) {
         weir_event event;
@@ -398,14 +400,47 @@ void walk_established(int outer, const Visit& visit) {
 
 }  // namespace
 
+void Datapath::set_counts(uint64_t word) {
+    std::vector<uint32_t> keys(size_t{2} * WEIR_CT_COUNT_WORDS);
+    std::iota(keys.begin(), keys.end(), 0);
+    const std::vector<uint64_t> words(keys.size(), word);
+    auto count = static_cast<uint32_t>(keys.size());
+    if (bpf_map_update_batch(map("weir_ct_counts"), keys.data(), words.data(), &count, nullptr) !=
+        0) {
+        broken("set the counts of established flows");
+    }
+}
+
+std::optional<size_t> Datapath::counted_flows() {
+    size_t sum = 0;
+    std::vector<uint32_t> keys(size_t{2} * WEIR_CT_COUNT_WORDS);
+    std::vector<uint64_t> words(keys.size());
+    auto count = static_cast<uint32_t>(keys.size());
+    uint32_t next = 0;
+    const int error = bpf_map_lookup_batch(map("weir_ct_counts"), nullptr, &next, keys.data(),
+                                           words.data(), &count, nullptr);
+    if ((error != 0 && errno != ENOENT) || count != words.size()) {
+        broken("read the counts of established flows");
+    }
+    for (const uint64_t word : words) {
+        for (unsigned shift = 0; word != WEIR_CT_COUNTS_NONE && shift < 64; shift += 4) {
+            const auto own = static_cast<unsigned>(word >> shift & 15);
+            if (own == WEIR_CT_COUNT_UNKNOWN) return std::nullopt;
+            sum += own - WEIR_CT_COUNT_NONE;
+        }
+    }
+    return sum;
+}
+
 void Datapath::reset() {
     const auto empty = [](int fd, const void* key, const weir_ct&) { remove(fd, key); };
     for (const char* name : {"weir_ct4", "weir_ct6"}) {
         walk_established(map(name), empty);
     }
-    for (const char* name :
-         {"weir_half4", "weir_half6", "weir_frags", "weir_vips", "weir_pods", "weir_devices",
-          "weir_node_addrs", "weir_cidrs", "weir_socks", "weir_ranges"}) {
+    set_counts(WEIR_CT_COUNTS_NONE);
+    for (const char* name : {"weir_half4", "weir_half6", "weir_frags", "weir_vips", "weir_pods",
+                             "weir_devices", "weir_node_addrs", "weir_cidrs", "weir_peers",
+                             "weir_socks", "weir_ranges", "weir_affinity"}) {
         std::array<uint8_t, 64> key{};
         while (bpf_map_get_next_key(map(name), nullptr, key.data()) == 0) {
             remove(map(name), key.data());
@@ -511,6 +546,12 @@ void populate(Datapath& d) {
     add_range(d, "fd00:96::/112", WEIR_CIDR_SERVICE);
 }
 
+void add_peer(Datapath& d, const IpAddress& owned, const IpAddress& outer) {
+    weir_peer peer{};
+    peer.outer = outer.abi();
+    d.set("weir_peers", weir_cidr_key{128, owned.abi()}, peer);
+}
+
 void add_service(Datapath& d, const ServiceSpec& spec) {
     const auto add_vip = [&](const weir_vip_key& key, uint32_t flags) {
         d.set("weir_vips", key,
@@ -539,6 +580,7 @@ void add_service(Datapath& d, const ServiceSpec& spec) {
     weir_service service{};
     service.proto = spec.proto;
     service.flags = WEIR_SVC_IN_USE | spec.flags;
+    service.affinity_seconds = spec.affinity_seconds;
     uint32_t next = spec.index * 64;
     const auto add_scope = [&](int scope, const auto& backends) {
         const uint32_t tag = spec.index * 2 + static_cast<uint32_t>(scope) + 1;
@@ -550,7 +592,12 @@ void add_service(Datapath& d, const ServiceSpec& spec) {
             backend.proto = spec.proto;
             backend.state = WEIR_BACKEND_READY;
             d.set("weir_backends", next, backend);
-            d.set("weir_slots", next, weir_slot{next, tag});
+            weir_slot slot{};
+            slot.addr = backend.addr;
+            slot.port = backend.port;
+            slot.backend = next;
+            slot.tag = tag;
+            d.set("weir_slots", next, slot);
             next++;
             service.flags |= WEIR_SVC_ANY_ENDPOINT;
         }
@@ -590,6 +637,20 @@ Datapath::Run DatapathTest::to_pod(unsigned ifindex, const Frame& frame, unsigne
 }
 Datapath::Run DatapathTest::from_host(unsigned ifindex, const Frame& frame) {
     return datapath_->run(WEIR_HOOK_DEV_OUT, build(frame), {.ifindex = ifindex});
+}
+
+Frame DatapathTest::reply_to(const Frame& out) {
+    return {.src = out.dst,
+            .dst = out.src,
+            .proto = out.proto,
+            .sport = out.dport,
+            .dport = out.sport,
+            .tcp_flags = kSyn | kAck};
+}
+
+void DatapathTest::expect_clean(const Datapath::Run& run, int verdict) {
+    EXPECT_EQ(run.verdict, verdict);
+    EXPECT_EQ(defects(run.packet), "") << describe(run.packet);
 }
 
 }  // namespace weir::test

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -80,6 +81,10 @@ class Datapath {
     /// Number of elements of both families' tables.
     size_t half_count();
     size_t established_count();
+    /// Established entries by weir_ct_counts; nullopt: it does not know.
+    std::optional<size_t> counted_flows();
+    /// Sets every word of weir_ct_counts.
+    void set_counts(uint64_t word);
     /// Changes every entry of the established and half-open tables.
     void for_each_flow(const std::function<void(weir_ct&)>& change);
 
@@ -115,6 +120,10 @@ inline constexpr Mac kHostMac = {0xee, 0xee, 0xee, 0xee, 0xee, 0xee};
 /// Fills endpoints, devices, addresses and ranges of both families.
 void populate(Datapath& datapath);
 
+inline constexpr uint16_t kOverlayPort = 4789;
+/// Another node, which takes encapsulated packets at `outer`, has this address.
+void add_peer(Datapath& datapath, const IpAddress& owned, const IpAddress& outer);
+
 /// One Service port at `vip`:80 (and `node_port`, if not zero) with these backends.
 struct ServiceSpec {
     IpAddress vip;
@@ -125,8 +134,11 @@ struct ServiceSpec {
     uint32_t flags = 0;  ///< enum weir_service_flags, besides what the backends say
     uint32_t vip_flags = WEIR_VIP_CLUSTER_IP;
     uint32_t index = 1;
+    uint32_t affinity_seconds = 0;
 };
 void add_service(Datapath& datapath, const ServiceSpec& spec);
+
+inline constexpr int kRedirect = 7, kDropped = 2, kPassed = -1;
 
 class DatapathTest : public testing::TestWithParam<Family> {
   protected:
@@ -140,6 +152,26 @@ class DatapathTest : public testing::TestWithParam<Family> {
     Datapath::Run from_outside(const Frame& frame);
     Datapath::Run to_pod(unsigned ifindex, const Frame& frame, unsigned ingress = 0);
     Datapath::Run from_host(unsigned ifindex, const Frame& frame);
+    /// The answer to a packet as it came out; of TCP, the second of the handshake.
+    static Frame reply_to(const Frame& out);
+    /// A flow between the pods, from a's `port`, and its way back.
+    Frame a_to_b(uint8_t flags = kSyn, uint16_t port = 4000) const {
+        return {.src = world_.pod_a,
+                .dst = world_.pod_b,
+                .sport = port,
+                .dport = kBackendPort,
+                .tcp_flags = flags};
+    }
+    Frame b_to_a(uint8_t flags = kSyn | kAck, uint16_t port = 4000) const {
+        return {.src_mac = kPodBMac,
+                .src = world_.pod_b,
+                .dst = world_.pod_a,
+                .sport = kBackendPort,
+                .dport = port,
+                .tcp_flags = flags};
+    }
+    /// The verdict, and that no length or checksum of the packet is wrong.
+    static void expect_clean(const Datapath::Run& run, int verdict = kRedirect);
 
     World world_ = World::of(Family::kIpv4);
     /// The one that all cases of the process share, or that of load().
@@ -148,7 +180,5 @@ class DatapathTest : public testing::TestWithParam<Family> {
   private:
     std::unique_ptr<Datapath> own_;
 };
-
-inline constexpr int kRedirect = 7, kDropped = 2, kPassed = -1;
 
 }  // namespace weir::test

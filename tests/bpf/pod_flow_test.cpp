@@ -9,21 +9,6 @@ namespace {
 
 class PodFlow : public DatapathTest {
   protected:
-    Frame a_to_b(uint8_t flags = kSyn) const {
-        return {.src = world_.pod_a,
-                .dst = world_.pod_b,
-                .sport = 4000,
-                .dport = kBackendPort,
-                .tcp_flags = flags};
-    }
-    Frame b_to_a(uint8_t flags = kSyn | kAck) const {
-        return {.src_mac = kPodBMac,
-                .src = world_.pod_b,
-                .dst = world_.pod_a,
-                .sport = kBackendPort,
-                .dport = 4000,
-                .tcp_flags = flags};
-    }
     void establish() {
         ASSERT_EQ(from_a(a_to_b()).verdict, kRedirect);
         ASSERT_EQ(from_b(b_to_a()).verdict, kRedirect);
@@ -33,8 +18,7 @@ class PodFlow : public DatapathTest {
 
 TEST_P(PodFlow, GoesStraightToTheOtherPod) {
     const auto run = from_a(a_to_b());
-    EXPECT_EQ(run.verdict, kRedirect);
-    EXPECT_EQ(defects(run.packet), "") << describe(run.packet);
+    expect_clean(run);
     EXPECT_EQ(run.frame().dst_mac, kPodBMac);
     EXPECT_EQ(run.frame().src_mac, kHostMac);
     EXPECT_EQ(run.frame().ttl, 63);
@@ -103,8 +87,7 @@ TEST_P(PodFlow, OptionsAndExtensionHeadersAreWalkedOver) {
     frame.option_words = 3;
     frame.hop_by_hop = true;
     const auto run = from_a(frame);
-    EXPECT_EQ(run.verdict, kRedirect);
-    EXPECT_EQ(defects(run.packet), "");
+    expect_clean(run);
     EXPECT_EQ(from_b(b_to_a()).verdict, kRedirect);
     EXPECT_EQ(datapath_->established_count(), 1U);
 }
@@ -174,6 +157,33 @@ TEST_P(PodFlow, FromTheHostIsTrackedAndItsReplyGoesToTheStack) {
     EXPECT_EQ(datapath_->established_count(), 1U);
 }
 
+// The link of a pod is up before the pod is in the tables, and at once reports its multicast
+// groups.
+TEST_P(PodFlow, ReportsOfALinkThatIsNotKnownYetAreNoDrops) {
+    if (GetParam() == Family::kIpv4) return;  // IPv4 has none of its own accord
+    Frame report{.src = IpAddress::parse("fe80::1").value(),
+                 .dst = IpAddress::parse("ff02::16").value(),
+                 .ttl = 1,
+                 .hop_by_hop = true,
+                 .proto = kIcmp6,
+                 .icmp_type = 143};
+    EXPECT_EQ(from(devices().second, report).verdict, kPassed);
+    report.src = IpAddress();
+    EXPECT_EQ(from(devices().second, report).verdict, kPassed);
+    report.src = world_.pod_a;
+    EXPECT_EQ(from(devices().second, report).verdict, kDropped);
+    EXPECT_EQ(datapath_->drops(WEIR_DROP_UNKNOWN_ENDPOINT), 1U);
+}
+
+// A flow of it, with the pod's address as source, would let the pod send to that Service's address.
+TEST_P(PodFlow, WhatTheHostSendsToAPodForAnotherAddressIsNotTracked) {
+    const Frame astray{.src = world_.pod_a, .dst = world_.vip, .sport = 5000, .dport = 53};
+    EXPECT_EQ(to_pod(devices().pod_a, astray).verdict, kPassed);
+    EXPECT_EQ(datapath_->half_count(), 0U);
+    EXPECT_EQ(from_a(astray).verdict, kDropped);
+    EXPECT_EQ(datapath_->drops(WEIR_DROP_SERVICE_CIDR_MISS), 1U);
+}
+
 TEST_P(PodFlow, DeliveredPacketsPassTheOtherHookAtOnce) {
     const auto run = datapath_->run(WEIR_HOOK_POD_TO, build(a_to_b()),
                                     {.ifindex = devices().pod_b, .mark = WEIR_MARK_DELIVERED});
@@ -196,8 +206,7 @@ TEST_P(PodFlow, PiecesFollowTheFirst) {
     rest.more = false;
     EXPECT_EQ(from_a(first).verdict, kRedirect);
     const auto run = from_a(rest);
-    EXPECT_EQ(run.verdict, kRedirect);
-    EXPECT_EQ(defects(run.packet), "");
+    expect_clean(run);
 }
 
 INSTANTIATE_TEST_SUITE_P(, PodFlow, testing::ValuesIn(kFamilies), [](const auto& info) {

@@ -21,20 +21,6 @@ class ServiceFlow : public DatapathTest {
                                  .backends = {{backend, kBackendPort}},
                                  .local = {{backend, kBackendPort}}});
     }
-    /// The answer to a packet as it came out.
-    static Frame reply_to(const Frame& out) {
-        Frame frame{.src = out.dst,
-                    .dst = out.src,
-                    .proto = out.proto,
-                    .sport = out.dport,
-                    .dport = out.sport,
-                    .tcp_flags = kSyn | kAck};
-        return frame;
-    }
-    void expect_clean(const Datapath::Run& run, int verdict) {
-        EXPECT_EQ(run.verdict, verdict);
-        EXPECT_EQ(defects(run.packet), "") << describe(run.packet);
-    }
 };
 
 TEST_P(ServiceFlow, IsTranslatedThereAndBack) {

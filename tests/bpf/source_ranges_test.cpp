@@ -10,20 +10,6 @@ namespace {
 // ClusterIPs have none. Others are dropped, not refused, endpoints or not.
 class SourceRanges : public DatapathTest {
   protected:
-    /// The answer to a packet as it came out.
-    static Frame reply_to(const Frame& out) {
-        Frame frame{.src = out.dst,
-                    .dst = out.src,
-                    .proto = out.proto,
-                    .sport = out.dport,
-                    .dport = out.sport,
-                    .tcp_flags = kSyn | kAck};
-        return frame;
-    }
-    void expect_clean(const Datapath::Run& run, int verdict) {
-        EXPECT_EQ(run.verdict, verdict);
-        EXPECT_EQ(defects(run.packet), "") << describe(run.packet);
-    }
     void restrict_to(const IpPrefix& prefix, uint32_t verdict = WEIR_RANGE_ADMIT,
                      uint32_t service = 1) {
         const weir_range_key key{.prefixlen = WEIR_RANGE_SERVICE_BITS + prefix.mapped_length(),

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "cli/app.h"
+#include "cli/run/cni.h"
 #include "cli/run/spec.h"
 #include "support/process.h"
 
@@ -81,14 +82,19 @@ TEST(RunSpec, ReadsEveryForm) {
     RunOptions o = options();
     o.labels = {"app=web", "empty=", "url=a=b"};
     o.ports = {"http=8080/TCP", "53/UDP", "9090"};
+    o.host_ports = {"8080:80", "[::1]:53:5353/UDP", "127.0.0.1:81:8081/TCP"};
     o.ready_when = "http:8080/ready?x=1";
     o.drain = "1500ms";
     const auto spec = run::parse_spec(o);
     ASSERT_TRUE(spec) << spec.error().message();
     EXPECT_EQ(spec->labels.at("url"), "a=b");
     EXPECT_EQ(spec->ports.at(0).name, "http");
-    EXPECT_EQ(spec->ports.at(1).protocol, "UDP");
+    EXPECT_EQ(spec->ports.at(1).protocol, model::Protocol::kUdp);
     EXPECT_EQ(spec->ports.at(2).number, 9090);
+    EXPECT_EQ(run::port_mappings(spec->host_ports),
+              R"([{"hostPort":8080,"containerPort":80,"protocol":"TCP"},)"
+              R"({"hostPort":53,"containerPort":5353,"protocol":"UDP","hostIP":"::1"},)"
+              R"({"hostPort":81,"containerPort":8081,"protocol":"TCP","hostIP":"127.0.0.1"}])");
     EXPECT_EQ(spec->readiness.path, "/ready?x=1");
     EXPECT_EQ(spec->drain, std::chrono::milliseconds(1500));
     EXPECT_EQ(spec->hostname, "web-1");
@@ -107,6 +113,10 @@ TEST(RunSpec, ErrorsNameTheOption) {
     EXPECT_TRUE(message([](auto& o) { o.labels = {"x"}; }).starts_with("-l x"));
     EXPECT_TRUE(message([](auto& o) { o.ports = {"x=0"}; }).starts_with("--port"));
     EXPECT_TRUE(message([](auto& o) { o.ports = {"80/ICMP"}; }).starts_with("--port"));
+    for (const char* bad : {"80", "x:80", "80:0", "1.2.3:80:80", "80:80/icmp"}) {
+        EXPECT_TRUE(message([bad](auto& o) { o.host_ports = {bad}; }).starts_with("--host-port"))
+            << bad;
+    }
     EXPECT_TRUE(message([](auto& o) { o.ready_when = "tcp:http"; }).starts_with("--ready-when"));
     EXPECT_TRUE(message([](auto& o) { o.ready_when = "http:80/a b"; }).starts_with("--ready-when"));
     EXPECT_TRUE(message([](auto& o) { o.drain = "soon"; }).starts_with("--drain"));
@@ -172,8 +182,9 @@ std::string complete(const std::string& words) {
 
 TEST(Completion, BashKnowsTheTree) {
     EXPECT_TRUE(
-        complete("weir").starts_with("status pod service backend ipam conntrack flows run drops "
-                                     "config cleanup version completion "
+        complete("weir").starts_with("status pod service backend ipam conntrack flows run "
+                                     "preflight drops config version completion cleanup "
+                                     "await-cleanup "
                                      "--help"));
     EXPECT_TRUE(complete("weir pod").starts_with("list get"));
     EXPECT_NE(complete("weir flows").find("--verdict"), std::string::npos);

@@ -219,6 +219,30 @@ TEST_F(CniOperations, GcRemovesWhatIsNotValidInThisNetwork) {
     EXPECT_TRUE(succeeds("ping -c1 -W2 10.1.0.5"));
 }
 
+// CNI conventions, "portMappings": what is asked for is kept with the addresses; nonsense is
+// refused before anything is made.
+TEST_F(CniOperations, HostPorts) {
+    start_agent();
+    make_pod("a1");
+    const auto mapping = [](const std::string& entry) {
+        return config(R"(,"runtimeConfig":{"portMappings":[)" + entry + "]}");
+    };
+    for (const std::string bad :
+         {R"(7)", R"({})", R"({"hostPort":80})", R"({"hostPort":70000,"containerPort":80})",
+          R"({"hostPort":80,"containerPort":80,"protocol":"icmp"})",
+          R"({"hostPort":80,"containerPort":80,"hostIP":"nowhere"})"}) {
+        const Outcome refused = plugin("ADD", "a1", mapping(bad));
+        EXPECT_EQ(code_of(refused), 7U) << bad;
+        EXPECT_THAT(refused.out, HasSubstr("runtimeConfig.portMappings")) << bad;
+    }
+    EXPECT_EQ(records(), 0U);
+    add("a1", mapping(R"({"hostPort":0,"containerPort":90},)"
+                      R"({"HostPort":8080,"ContainerPort":80,"Protocol":"udp","HostIP":"::1"})"));
+    EXPECT_THAT(sh("cat /run/weir/ipam/id-a1@eth0.json"),
+                HasSubstr(R"("hostPorts":[{"protocol":"UDP","hostPort":8080,)"
+                          R"("containerPort":80,"hostIP":"::1"}])"));
+}
+
 TEST_F(CniOperations, RequestedAddresses) {
     start_agent();
     for (const std::string pod : {"a1", "a2", "a3", "a4"})

@@ -139,9 +139,9 @@ std::vector<Case> config_cases() {
          error(2,
                "\\\"ipam\\\": {\\\"type\\\":\\\"host-local\\\"} is not supported: addresses come "
                "from the node's podCIDRs; remove the section")},
-        {"port mappings", add, config(R"(,"runtimeConfig":{"portMappings":[{"hostPort":80}]})"),
+        {"MAC address", add, config(R"(,"runtimeConfig":{"mac":"02:00:00:00:00:01"})"),
          error(2,
-               "runtimeConfig \\\"portMappings\\\": [{\\\"hostPort\\\":80}] is not supported; "
+               "runtimeConfig \\\"mac\\\": \\\"02:00:00:00:00:01\\\" is not supported; "
                "remove it from \\\"capabilities\\\"")},
         {"a result before", add, config(R"(,"prevResult":{"cniVersion":"1.1.0"})"),
          error(7,

@@ -100,7 +100,7 @@ TEST_F(CleanupTest, NothingOfOursIsLeft) {
         const DeviceAttacher clsact(pins(), false);
         WEIR_ASSERT_OK(clsact.attach(ifindex, Direction::kEgress, "dev_out"));
         before = ours();
-        EXPECT_EQ(before.maps.size(), 24U);
+        EXPECT_EQ(before.maps.size(), test::kMaps);
         EXPECT_GE(before.programs.size(), 10U);
         EXPECT_GE(before.links.size(), 2U);
     }

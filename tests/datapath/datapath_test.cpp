@@ -30,7 +30,7 @@ TEST_F(DatapathTest, FirstStartMakesEverythingAndPutsTheProgramsInForce) {
         EXPECT_TRUE(map.created) << map.name;
         EXPECT_FALSE(map.resized()) << map.name;
     }
-    EXPECT_EQ((*datapath)->maps().adopted().size(), 24U);
+    EXPECT_EQ((*datapath)->maps().adopted().size(), test::kMaps);
     EXPECT_FALSE((*datapath)->recovered());
     for (const char* hook : kMarkedHooks)
         EXPECT_EQ(run_stub(hook), 1) << hook;

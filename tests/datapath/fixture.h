@@ -8,8 +8,14 @@
 #include <gtest/gtest.h>
 
 #include "datapath/datapath.h"
+#include "weir/maps.h"
 
 namespace weir::datapath::test {
+
+/// How many maps there are.
+#define WEIR_ONE_MAP(name, what) +1
+inline constexpr size_t kMaps = 0 WEIR_MAP_LIST(WEIR_ONE_MAP);
+#undef WEIR_ONE_MAP
 
 /// Fails the test with the error's words.
 #define WEIR_ASSERT_OK(expression)                                       \

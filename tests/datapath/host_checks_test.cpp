@@ -90,7 +90,7 @@ class HostChecksTest : public testing::Test {
 };
 
 TEST_F(HostChecksTest, FindsTheHostsRootInUnifiedAndHybridLayouts) {
-    const auto root = find_cgroup_root(std::nullopt);
+    const auto root = find_cgroup_root({});
     ASSERT_TRUE(root) << root.error().message();
     EXPECT_EQ(root->path, cgroup2_mount());
     EXPECT_FALSE(root->subtree);
@@ -152,6 +152,21 @@ TEST_F(HostChecksTest, TheHostsBpffsIsTakenAlsoFromAnotherMountNamespace) {
     });
     EXPECT_EQ(answer, "ok");
     ASSERT_EQ(::umount(dir_.c_str()), 0);
+}
+
+TEST_F(HostChecksTest, ABpffsIsMountedWhereThereIsNone) {
+    const std::string answer = in_child([&]() -> std::string {
+        ::unshare(CLONE_NEWNS);
+        ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+        const auto first = mount_bpffs(dir_);
+        const auto second = mount_bpffs(dir_);
+        if (!first || !second) return words(first) + words(second);
+        return fmt::format("{} {}", *first, *second);
+    });
+    EXPECT_EQ(answer, "true false");
+    const auto nowhere = mount_bpffs("/nonexistent/bpf");
+    ASSERT_FALSE(nowhere);
+    EXPECT_NE(nowhere.error().message().find("/nonexistent/bpf"), std::string::npos);
 }
 
 TEST(MountinfoTest, ReadsPropagation) {

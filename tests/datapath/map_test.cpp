@@ -181,6 +181,33 @@ TEST(MapTest, OfALargeArrayOnlyWindowsAreMapped) {
     EXPECT_LE(mapped_bytes() - before, ArrayWindows::kCount * (ArrayWindows::kBytes + 8192));
 }
 
+// Values of 20 bytes stand 24 apart, which does not divide a window: elements reach over its end.
+TEST(MapTest, RangesAndWalksCrossTheWindowsOfAMappedArray) {
+    using Value = std::array<uint32_t, 5>;
+    constexpr uint32_t kInWindow = ArrayWindows::kBytes / 24;
+    constexpr uint32_t kElements = 3 * kInWindow + 5;
+    const auto map =
+        ArrayMap<Value>::from(make(BPF_MAP_TYPE_ARRAY, 4, 20, kElements, BPF_F_MMAPABLE));
+    WEIR_ASSERT_OK(map);
+    std::vector<Value> values(kElements - 7);
+    for (uint32_t i = 0; i < values.size(); ++i)
+        values[i] = {i, i * 3, ~i, i + 1, i ^ 5};
+    WEIR_ASSERT_OK(map->put_range(7, values));
+    EXPECT_FALSE(map->put_range(8, values));
+    uint32_t next = 0;
+    WEIR_ASSERT_OK(map->for_each([&](uint32_t index, const Value& value) {
+        ASSERT_EQ(index, next++);
+        ASSERT_EQ(value, index < 7 ? Value{} : values[index - 7]) << index;
+    }));
+    EXPECT_EQ(next, kElements);
+    // As the kernel sees it.
+    for (const uint32_t index : {7U, kInWindow, kInWindow + 1, kElements - 1}) {
+        Value value{};
+        EXPECT_TRUE(map->raw().find(&index, &value).value());
+        EXPECT_EQ(value, values[index - 7]) << index;
+    }
+}
+
 TEST(MapTest, PlainArraysWorkBySystemCall) {
     const auto array = ArrayMap<uint64_t>::from(make(BPF_MAP_TYPE_ARRAY, 4, 8, 10));
     WEIR_ASSERT_OK(array);

@@ -142,9 +142,11 @@ TEST_F(DatapathTest, PlannedWritesArriveInOrderAndAreReadBack) {
     const weir_vip_key key{.addr = {{0, 0, 0, 9}}, .port = 80, .proto = 6};
     const weir_backend backend{
         .port = 8080, .proto = 6, .state = WEIR_BACKEND_READY, .generation = 4};
+    const weir_slot slot{
+        .addr = backend.addr, .port = 8080, .pad = 0, .spare = 0, .backend = 3, .tag = 77};
     LbTransaction transaction;
     transaction.writes = {BackendPut{.id = 3, .value = backend},
-                          SlotsPut{.first = 10, .tag = 77, .backends = {3, 3, 3}},
+                          SlotsPut{.first = 10, .slots = {slot, slot, slot}},
                           ServicePut{.index = 2, .value = {.flags = WEIR_SVC_IN_USE}},
                           ServiceStore{.index = 2, .word = 1, .value = WEIR_EXTENT(10, 3, 77)},
                           VipPut{.key = key, .value = {.service = 2}},

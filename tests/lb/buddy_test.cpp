@@ -101,10 +101,17 @@ RC_GTEST_PROP(BuddyProperty, EveryUnitIsInExactlyOneBlock, ()) {
     }
 }
 
+weir_slot slot(uint32_t backend, uint32_t tag) {
+    weir_slot out{};
+    out.backend = backend;
+    out.tag = tag;
+    return out;
+}
+
 TEST(SlotTable, TagsDifferFromThoseOfAdoptedExtents) {
     std::vector<weir_slot> slots(64);
-    slots[8] = {.backend = 1, .tag = 41};
-    slots[9] = {.backend = 2, .tag = 41};
+    slots[8] = slot(1, 41);
+    slots[9] = slot(2, 41);
     SlotTable table(64);
     ASSERT_TRUE(table.adopt(WEIR_EXTENT(8, 2, 41), slots));
     EXPECT_EQ(table.backends(WEIR_EXTENT(8, 2, 41)).size(), 2U);
@@ -117,7 +124,7 @@ TEST(SlotTable, TagsDifferFromThoseOfAdoptedExtents) {
 TEST(SlotTable, TagsWrapPastZero) {
     std::vector<weir_slot> slots(64);
     const uint32_t last = (1U << WEIR_EXTENT_TAG_BITS) - 1;
-    slots[8] = {.backend = 1, .tag = last};
+    slots[8] = slot(1, last);
     SlotTable table(64);
     ASSERT_TRUE(table.adopt(WEIR_EXTENT(8, 1, last), slots));
     const uint32_t ids[] = {3};

@@ -80,6 +80,7 @@ datapath::Tables tables_of(const weir_lb_lookup_bpf& skeleton) {
             .node_addrs = table<decltype(Tables::node_addrs)>(maps.weir_node_addrs),
             .netns = table<decltype(Tables::netns)>(maps.weir_netns),
             .cidrs = table<decltype(Tables::cidrs)>(maps.weir_cidrs),
+            .peers = table<decltype(Tables::peers)>(maps.weir_peers),
             .drops = table<decltype(Tables::drops)>(maps.weir_drops),
             .counters = table<decltype(Tables::counters)>(maps.weir_counters)};
 }

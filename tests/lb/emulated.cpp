@@ -152,15 +152,13 @@ void Emulated::retire(uint64_t extent) {
 }
 
 void Emulated::apply(const model::SlotsPut& write) {
-    const auto count = static_cast<uint32_t>(write.backends.size());
+    const auto count = static_cast<uint32_t>(write.slots.size());
     require(write.first != 0 && size_t{write.first} + count <= slots_.size(), "no such slots");
     each_visible_extent([&](uint64_t extent) {
         require(!overlaps(extent, write.first, count),
                 "slots that a reader may hold are overwritten");
     });
-    for (uint32_t i = 0; i < count; ++i) {
-        slots_[write.first + i] = {.backend = write.backends[i], .tag = write.tag};
-    }
+    std::ranges::copy(write.slots, slots_.begin() + write.first);
 }
 
 void Emulated::apply(const model::BackendPut& write) {
@@ -212,7 +210,12 @@ std::string Emulated::lookup(const weir_vip_key& key, bool near, const IpAddress
         const weir_backend& backend = backends_[id];
         if (backend.state == WEIR_BACKEND_FREE) return "CORRUPT free backend";
         if (backend.proto != key.proto) return "CORRUPT protocol";
-        backends.push_back({.address = IpAddress(backend.addr), .port = ntohs(backend.port)});
+        const weir_slot& slot = slots_[at];
+        if (std::memcmp(&slot.addr, &backend.addr, sizeof slot.addr) != 0 ||
+            slot.port != backend.port) {
+            return "CORRUPT copy of a backend";
+        }
+        backends.push_back({.address = IpAddress(slot.addr), .port = ntohs(slot.port)});
     }
     std::ranges::sort(backends);
     return "LB " + show(backends);

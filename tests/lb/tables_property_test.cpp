@@ -339,7 +339,7 @@ RC_GTEST_PROP(TablesProperty, AnAgentThatDiesAnywhereIsTakenOverFrom, ()) {
 void damage(Emulated& kernel) {
     const auto word = [] { return static_cast<uint32_t>(below(1 << 20)); };
     for (int i = below(6); i > 0; --i) {
-        switch (below(6)) {
+        switch (below(7)) {
             case 0:
                 kernel.slots()[1 + word() % 40].tag = word();
                 break;
@@ -355,6 +355,9 @@ void damage(Emulated& kernel) {
                 break;
             case 4:
                 kernel.backends()[1 + word() % 10].state = static_cast<uint8_t>(word() % 7);
+                break;
+            case 5:
+                kernel.slots()[1 + word() % 40].addr.w[3] = word();
                 break;
             default:
                 kernel.services()[1 + word() % 8].flags = word();

@@ -67,7 +67,7 @@ struct TablesTest : testing::Test {
     std::vector<std::string> problems() const {
         std::vector<std::string> out;
         for (const auto& problem : tables->problems()) {
-            out.push_back(problem.object + " " + problem.text);
+            out.push_back(problem.name.to_string() + " " + problem.text);
         }
         return out;
     }

@@ -321,5 +321,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         if (pause > 248) sweep(2 * WEIR_CT_SHARDS);
         last = std::move(run.after);
     }
+    check_counts();
     return 0;
 }

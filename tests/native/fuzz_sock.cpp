@@ -19,7 +19,7 @@ namespace weir::native {
 namespace {
 
 constexpr int kMaxCalls = 40;
-constexpr uint64_t kSockets = 4;
+constexpr uint64_t kSockets = 6;
 
 enum class Call : uint8_t { kConnect, kSend, kReceive, kPeerName, kMaxValue = kPeerName };
 
@@ -97,6 +97,21 @@ bool is_mapped(const weir_addr& addr) {
     return addr.w[0] == 0 && addr.w[1] == 0 && addr.w[2] == htonl(0xffff);
 }
 
+/// tc asks for elements of marked sockets only.
+void check_marks() {
+    Map& marks = *Machine::get().find("weir_sock_marks");
+    for (const std::string& bytes : Machine::get().find("weir_socks")->keys()) {
+        weir_sock_key key;
+        std::memcpy(&key, bytes.data(), sizeof key);
+        const uint32_t row = WEIR_SOCK_MARK_ROW(key.cookie);
+        const uint32_t index = row & (WEIR_SOCK_MARK_WORDS - 1);
+        const auto word = *static_cast<const uint64_t*>(marks.lookup(&index));
+        const auto newer = static_cast<int32_t>(static_cast<uint32_t>(word >> 32) - row);
+        const bool marked = (word & WEIR_SOCK_MARK_BIT(key.cookie)) != 0;
+        if (newer < 0 || (newer == 0 && !marked)) broken("a socket in the table has no mark");
+    }
+}
+
 void check(Call call, const Peer& before, const Outcome& after, uint32_t proto, size_t known) {
     const bool changed = !(after.peer == before);
     const bool forward = call == Call::kConnect || call == Call::kSend;
@@ -141,13 +156,19 @@ void disturb(FuzzedDataProvider& input) {
     }
 }
 
+/// Neighbours, those that share a word of marks with a later row, and one from the end.
+uint64_t some_cookie(uint64_t number) {
+    if (number == kSockets - 1) return UINT64_MAX;
+    return 40 + number % 2 + number / 2 * 32 * WEIR_SOCK_MARK_WORDS;
+}
+
 void one_call(FuzzedDataProvider& input, std::optional<Peer>& last) {
     const auto call = input.ConsumeEnum<Call>();
     const uint8_t where = input.ConsumeIntegral<uint8_t>();
     const bool v6_socket = (where & 1) != 0;
     const bool v6 = v6_socket && (where & 2) != 0;
     Machine::get().netns_cookie = 1 + (where >> 2) % 4;
-    Machine::get().socket_cookie = 1 + (where >> 4) % kSockets;
+    Machine::get().socket_cookie = some_cookie((where >> 4) % kSockets);
     const uint32_t proto =
         input.PickValueInArray<uint32_t>({IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, 262});
     Peer peer{.addr = some_address(input.ConsumeIntegral<uint8_t>(), v6),
@@ -156,6 +177,7 @@ void one_call(FuzzedDataProvider& input, std::optional<Peer>& last) {
     const size_t known = remembered();
     const Outcome outcome = call_hook(call, v6_socket, proto, peer);
     check(call, peer, outcome, proto, known);
+    check_marks();
     last = outcome.peer;
 }
 

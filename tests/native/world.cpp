@@ -7,6 +7,9 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include "weir/ct.h"
+#include "weir/limits.h"
+
 namespace weir::native {
 namespace {
 
@@ -53,7 +56,16 @@ uint64_t put_extent(uint32_t first_backend, uint32_t count) {
     const uint32_t tag = next_slot + 7;
     const uint64_t extent = WEIR_EXTENT(next_slot, count, tag);
     for (uint32_t i = 0; i < count; i++) {
-        put("weir_slots", next_slot++, weir_slot{.backend = first_backend + i, .tag = tag});
+        const uint32_t id = first_backend + i;
+        weir_backend backend;
+        std::memcpy(&backend, Machine::get().find("weir_backends")->lookup(&id), sizeof backend);
+        put("weir_slots", next_slot++,
+            weir_slot{.addr = backend.addr,
+                      .port = backend.port,
+                      .pad = 0,
+                      .spare = 0,
+                      .backend = id,
+                      .tag = tag});
     }
     return extent;
 }
@@ -84,6 +96,10 @@ void put_service(uint32_t index, uint8_t proto, Kind kind, bool v6) {
         service.flags |= WEIR_SVC_INTERNAL_LOCAL | WEIR_SVC_EXTERNAL_LOCAL;
     } else if (kind != kNone) {
         service.extent[WEIR_SCOPE_LOCAL] = put_extent(first, 2);
+    }
+    if (kind == kThree && proto == IPPROTO_UDP) {
+        service.flags |= WEIR_SVC_AFFINITY;
+        service.affinity_seconds = 2;
     }
     put("weir_services", index, service);
     const uint32_t flags =
@@ -136,6 +152,37 @@ void put_range(const char* at, uint32_t length, uint32_t flags) {
         flags);
 }
 
+uint32_t hash_of(const std::string& key, bool v6) {
+    weir_ct_key4 k4{};
+    weir_ct_key6 k6{};
+    if (v6) {
+        std::memcpy(&k6, key.data(), sizeof k6);
+        return weir_ct_hash6(&k6);
+    }
+    std::memcpy(&k4, key.data(), sizeof k4);
+    return weir_ct_hash4(&k4);
+}
+
+uint64_t& word_of_counts(uint32_t index) {
+    return *static_cast<uint64_t*>(Machine::get().find("weir_ct_counts")->lookup(&index));
+}
+
+bool start_counts() {
+    if (Machine::get().find("weir_ct_counts") == nullptr) return false;  // a target without them
+    for (uint32_t i = 0; i < 2 * WEIR_CT_COUNT_WORDS; i++)
+        word_of_counts(i) = WEIR_CT_COUNTS_NONE;
+    return true;
+}
+
+void uncount(const std::string& key, bool v6) {
+    const uint32_t hash = hash_of(key, v6);
+    uint64_t& word = word_of_counts(WEIR_CT_COUNT_WORD(hash, v6));
+    const uint64_t own = word >> WEIR_CT_COUNT_SHIFT(hash) & 15;
+    if (own == WEIR_CT_COUNT_NONE || own == WEIR_CT_COUNT_UNKNOWN)
+        broken("an established entry is not counted");
+    word -= uint64_t{1} << WEIR_CT_COUNT_SHIFT(hash);
+}
+
 }  // namespace
 
 weir_addr address(const char* text) {
@@ -180,8 +227,26 @@ weir_config world_config() {
     return config;
 }
 
+void check_counts() {
+    static unsigned calls = 0;
+    for (const bool v6 : {false, true}) {
+        auto* outer = dynamic_cast<PointerMap*>(Machine::get().find(v6 ? "weir_ct6" : "weir_ct4"));
+        for (uint32_t shard = 0; shard < WEIR_CT_SHARDS; ++shard) {
+            for (const std::string& key : static_cast<Map*>(outer->get(shard))->keys())
+                uncount(key, v6);
+        }
+    }
+    if (calls++ % 256 != 0) return;  // it takes a millisecond
+    for (uint32_t i = 0; i < 2 * WEIR_CT_COUNT_WORDS; i++) {
+        if (word_of_counts(i) != WEIR_CT_COUNTS_NONE)
+            broken("an entry is counted that is not established");
+    }
+}
+
 void fill_world() {
     Machine::get().clear_dynamic();
+    static const bool counted = start_counts();
+    (void)counted;
     next_slot = 1;
     next_backend = 1;
     uint32_t index = 1;

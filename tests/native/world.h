@@ -42,6 +42,10 @@ weir_config world_config();
 /// same tables at each call.
 void fill_world();
 
+/// After a conversation: weir_ct_counts has each established entry; sometimes, as it takes long:
+/// and nothing else. Takes them out of it, for the next fill_world() deletes them.
+void check_counts();
+
 /// Network namespaces of fill_world(): of the host, of pod 1, of pod 2 (which opted out).
 constexpr uint64_t kHostNetns = 1;
 constexpr uint64_t kPodNetns = 2;

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "netns/node.h"
+#include "netns/web.h"
 #include "support/child.h"
 #include "support/exercises.h"
 
@@ -18,9 +19,6 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-constexpr const char* kVip4 = "10.96.0.10";
-constexpr const char* kVip6 = "fd00:10:96::10";
-
 class Agentless : public testing::Test {
   protected:
     Agentless() : node_({.socket_hooks = "off"}) {}
@@ -29,10 +27,9 @@ class Agentless : public testing::Test {
         node_.apply("web.yaml", Node::service_yaml("web", kVip4, kVip6));
         web_ = &node_.run_server("web-1", "web");
         client_ = node_.run_client("client").place;
-        for (const char* vip : {kVip4, kVip6}) {
-            ASSERT_TRUE(eventually([&] {
-                return in_child(client_, [&] { return http_get(vip, 80); }).starts_with("web-1");
-            }));
+        for (const int family : {4, 6}) {
+            ASSERT_TRUE(
+                eventually([&] { return http(client_, vip(family)).starts_with("web-1"); }));
         }
         // A drop to be listed.
         in_child(client_, [] { return udp_ask("10.96.77.77", 80); });

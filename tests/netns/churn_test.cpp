@@ -11,8 +11,7 @@
 
 #include "netns/load.h"
 #include "netns/node.h"
-#include "support/child.h"
-#include "support/exercises.h"
+#include "netns/web.h"
 
 namespace weir::test {
 namespace {
@@ -58,15 +57,13 @@ TEST_P(Churn, NoClientIsRefusedOrSentToAnother) {
             node_.remove("fly.yaml");
         }
     };
-    node_.apply("web.yaml", Node::node_port_yaml("web", "10.96.0.10", "fd00:10:96::10", 30080));
+    node_.apply("web.yaml", Node::node_port_yaml("web", kVip4, kVip6));
     node_.apply("api.yaml", Node::node_port_yaml("api", "10.96.0.20", "fd00:10:96::20", 30081));
     write(0);
-    for (const auto* vip : {"10.96.0.10", "10.96.0.20"}) {
-        ASSERT_TRUE(eventually([&] {
-            return !in_child(client.place, [&] { return http_get(vip, 80); }).starts_with("error");
-        }));
+    for (const auto* vip : {kVip4, "10.96.0.20"}) {
+        ASSERT_TRUE(eventually([&] { return !http(client.place, vip).starts_with("error"); }));
     }
-    Load to_web("pod to web", client.place, {"10.96.0.10:80"});
+    Load to_web("pod to web", client.place, {joined(kVip4, 80)});
     Load to_api("pod to api", client.place, {"10.96.0.20:80"});
     Load outside_web("outside to web", node_.outside(), {joined(node_ip(4), 30080)});
     Load outside_api("outside to api", node_.outside(), {joined(node_ip(4), 30081)});

@@ -8,17 +8,13 @@
 
 #include "netns/load.h"
 #include "netns/node.h"
-#include "support/child.h"
-#include "support/exercises.h"
+#include "netns/web.h"
 
 namespace weir::test {
 namespace {
 
 using testing::HasSubstr;
 using testing::StartsWith;
-
-constexpr const char* kVip4 = "10.96.0.10";
-constexpr const char* kVip6 = "fd00:10:96::10";
 
 class Documents : public testing::Test {
   protected:
@@ -31,7 +27,7 @@ class Documents : public testing::Test {
         ASSERT_TRUE(eventually([&] { return served(kVip4) && served(kVip6); }));
     }
     [[nodiscard]] bool served(const std::string& vip) const {
-        return in_child(client_, [&] { return http_get(vip, 80); }).starts_with("web-1");
+        return http(client_, vip).starts_with("web-1");
     }
     [[nodiscard]] bool status_says(const std::string& text) const {
         return eventually([&] { return node_.problems().find(text) != std::string::npos; });
@@ -103,9 +99,8 @@ TEST_F(Documents, AClaimOnAnothersAddressIsSaidAndDoesNotWin) {
     for (int i = 0; i < 20; ++i)
         ASSERT_TRUE(served(kVip4));
     node_.remove("web.yaml");
-    EXPECT_TRUE(eventually([&] {
-        return in_child(client_, [&] { return http_get(kVip4, 80); }).starts_with("thief-1");
-    })) << "the younger takes over when the older goes";
+    EXPECT_TRUE(eventually([&] { return http(client_, kVip4).starts_with("thief-1"); }))
+        << "the younger takes over when the older goes";
     EXPECT_TRUE(eventually([&] { return node_.problems().empty(); })) << node_.problems();
 }
 

@@ -11,6 +11,7 @@
 #include "common/fd.h"
 #include "netns/load.h"
 #include "netns/node.h"
+#include "netns/web.h"
 #include "support/child.h"
 #include "support/exercises.h"
 
@@ -21,8 +22,6 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-constexpr const char* kVip4 = "10.96.0.10";
-constexpr const char* kVip6 = "fd00:10:96::10";
 constexpr unsigned kServices = 16, kBackends = 64, kPods = 8, kNewFlows = 1024;
 
 class Full : public testing::Test {
@@ -50,7 +49,7 @@ class Full : public testing::Test {
             name, address);
     }
     [[nodiscard]] std::string http(const std::string& address, uint16_t port = 80) const {
-        return in_child(client_, [&] { return http_get(address, port); });
+        return test::http(client_, address, port);
     }
     [[nodiscard]] bool says(const std::string& text) const {
         return eventually([&] { return node_.problems().find(text) != std::string::npos; });

@@ -115,6 +115,27 @@ TEST_P(Garbage, NonsenseIsRefusedAndCounted) {
     expect_served();
 }
 
+TEST_P(Garbage, RefusedCniRequestsAreCountedUnderTheirErrorCode) {
+    if (!GetParam()) return;  // runtimes use the socket
+    const auto post = [this](const std::string& operation, const std::string& body) {
+        return say("POST /v1/cni/" + operation + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" +
+                   "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+    };
+    const auto counted = [this](const std::string& command, int code) {
+        return node_.metric("weir_cni_requests_total{code=\"" + std::to_string(code) +
+                            "\",command=\"" + command + "\"}");
+    };
+    // CNI spec 1.1.0, error codes: 6 is content that cannot be decoded, 7 a bad configuration.
+    EXPECT_THAT(post("add", "nonsense"), HasSubstr(R"("code":6)"));
+    EXPECT_THAT(post("add", "{}"), HasSubstr(R"("code":6)"));
+    EXPECT_THAT(post("gc", "{}"), HasSubstr(R"("code":7)"));
+    EXPECT_THAT(post("status", "{}"), StartsWith("HTTP/1.1 200"));
+    EXPECT_EQ(counted("ADD", 6), 2.0);
+    EXPECT_EQ(counted("GC", 7), 1.0);
+    EXPECT_EQ(counted("STATUS", 0), 1.0);
+    EXPECT_EQ(counted("ADD", 1), -1.0) << "no such series";
+}
+
 TEST_P(Garbage, IdleAndSlowConnectionsDoNotKeepOthersOut) {
     const rlimit many{.rlim_cur = 4096, .rlim_max = 4096};
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &many), 0);

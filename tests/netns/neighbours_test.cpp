@@ -15,6 +15,7 @@
 #include "common/fd.h"
 #include "netns/foreign_counter.h"
 #include "netns/node.h"
+#include "netns/web.h"
 #include "support/child.h"
 #include "support/exercises.h"
 
@@ -22,9 +23,6 @@ namespace weir::test {
 namespace {
 
 using testing::StartsWith;
-
-constexpr const char* kVip4 = "10.96.0.10";
-constexpr const char* kVip6 = "fd00:10:96::10";
 
 struct Foreigner {
     std::string name;
@@ -65,8 +63,7 @@ class Neighbours : public testing::Test {
             EXPECT_TRUE(run({"ping", "-c1", "-W2", "192.0.2.1"}, {.place = pod_->place}).ok());
         }
         EXPECT_TRUE(run({"ping", "-c1", "-W2", "192.0.2.2"}, {.place = node_.host()}).ok());
-        EXPECT_THAT(in_child(node_.host(), [] { return http_get("127.0.0.1", 1); }),
-                    StartsWith("error: ECONNREFUSED"));
+        EXPECT_THAT(http(node_.host(), "127.0.0.1", 1), StartsWith("error: ECONNREFUSED"));
         in_child(node_.host(), [] { return udp_ask("::1", 9); });
         for (auto& each : foreigners_) {
             EXPECT_TRUE(each.counter.attached()) << each.name;
@@ -99,8 +96,7 @@ TEST_F(Neighbours, StayAttachedAndCount) {
 
     node_.apply("web.yaml", Node::node_port_yaml("web", kVip4, kVip6));
     EXPECT_TRUE(eventually([&] {
-        return in_child(node_.outside(), [] { return http_get("192.0.2.1", 30080); })
-            .starts_with("web-1");
+        return http(node_.outside(), "192.0.2.1", 30080).starts_with("web-1");
     })) << "and Weir works among them";
     node_.stop_agent(SIGKILL);
     ASSERT_TRUE(node_.start_agent({}, Build::kNext));

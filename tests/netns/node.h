@@ -76,11 +76,14 @@ class Node {
     void remove(const std::string& file) const;
 
     /// `weir run` of `command`; waits until the Pod is ready and its addresses are known.
+    /// `options` are more ones of `weir run`.
     Pod& run_pod(const std::string& name, const std::vector<std::string>& labels,
-                 const std::vector<std::string>& command, const std::string& ready_when = "none");
+                 const std::vector<std::string>& command, const std::string& ready_when = "none",
+                 const std::vector<std::string>& options = {});
     /// A shop server on 8080 (TCP and UDP).
     Pod& run_server(const std::string& name, const std::string& app,
-                    const std::vector<std::string>& more = {});
+                    const std::vector<std::string>& more = {},
+                    const std::vector<std::string>& options = {});
     /// A pod that only waits: a place for clients.
     Pod& run_client(const std::string& name);
     /// The process that `weir run` started for the pod; 0 before that.
@@ -113,13 +116,18 @@ class Node {
     static std::string service_yaml(const std::string& name, const std::string& v4,
                                     const std::string& v6, const std::string& more = "");
 
-    /// The same with ports 80 and NodePort `node_port` of the TCP and UDP.
+    /// The same with ports 80 and NodePort `node_port` of TCP and UDP.
     static std::string node_port_yaml(const std::string& name, const std::string& v4,
                                       const std::string& v6, uint16_t node_port = 30080);
+    /// The same with port 80 and NodePort 30080 of TCP, the external addresses 198.51.100.7 and
+    /// 2001:db8:7::7, and the load balancer's 198.51.100.8 and 2001:db8:7::8.
+    static std::string load_balancer_yaml(const std::string& name, const std::string& v4,
+                                          const std::string& v6, const std::string& more = "");
     /// An EndpointSlice of Service shop/SERVICE with these addresses (all of one family), port 8080
-    /// for "http" and "echo".
+    /// for "http" and "echo"; `metadata` is added to its metadata (indented by two).
     static std::string slice_yaml(const std::string& name, const std::string& service,
-                                  const std::vector<std::string>& addresses);
+                                  const std::vector<std::string>& addresses,
+                                  const std::string& metadata = "");
 
   private:
     void enter_host();

@@ -19,21 +19,8 @@ INSTANTIATE_TEST_SUITE_P(SocketHooks, Services, testing::Values("all", "host", "
                          [](const auto& mode) { return std::string(mode.param); });
 
 std::string restricted_yaml(const std::string& ranges) {
-    return fmt::format(R"(apiVersion: v1
-kind: Service
-metadata: {{name: web, namespace: shop}}
-spec:
-  type: LoadBalancer
-  clusterIPs: ["10.96.0.10", "fd00:10:96::10"]
-  ipFamilies: [IPv4, IPv6]
-  externalIPs: ["198.51.100.7", "2001:db8:7::7"]
-  selector: {{app: web}}
-  ports: [{{port: 80, targetPort: 8080, nodePort: 30080}}]
-  loadBalancerSourceRanges: [{}]
-status:
-  loadBalancer: {{ingress: [{{ip: 198.51.100.8}}, {{ip: "2001:db8:7::8"}}]}}
-)",
-                       ranges);
+    return Node::load_balancer_yaml("web", kVip4, kVip6,
+                                    "  loadBalancerSourceRanges: [" + ranges + "]\n");
 }
 
 // loadBalancerSourceRanges hold for load-balancer addresses only, for pods and the node as for
@@ -86,6 +73,56 @@ TEST_P(Services, SourceRangesHoldForPodsTheHostAndOutsiders) {
     }
 }
 
+// Pods of another node that shares a link are reached over it, and see the pod's own address; the
+// other may change its address or range, go, and be there again.
+TEST_P(Services, PodsOfOtherNodesAreRoutedTo) {
+    const auto node = [](const std::string& range4, const std::string& range6) {
+        return fmt::format(R"(apiVersion: v1
+kind: Node
+metadata: {{name: node-2}}
+spec: {{podCIDR: {0}, podCIDRs: ["{0}", "{1}"]}}
+status: {{addresses: [{{type: InternalIP, address: 192.0.2.2}}, {{type: InternalIP, address: "2001:db8::2"}}]}}
+)",
+                           range4, range6);
+    };
+    const auto peer_pod = [](int family) {
+        return std::string(family == 4 ? "10.244.7.9" : "fd00:10:244:7::9");
+    };
+    run({"sh", "-c",
+         "ip -n outside address add 10.244.7.9/32 dev lo; "
+         "ip -n outside address add fd00:10:244:7::9/128 dev lo nodad; "
+         "ip -n outside route add 10.244.0.0/24 via 192.0.2.1; "
+         "ip -n outside -6 route add fd00:10:244::/64 via 2001:db8::1"});
+    const std::vector<std::string> flags = {"--cluster-cidrs=10.244.0.0/16,fd00:10:244::/48"};
+    node_.stop_agent(15);
+    ASSERT_TRUE(node_.start_agent(flags));
+    auto& client = node_.run_client("client");
+    const auto routes = [] {
+        return run({"sh", "-c", "ip route show proto 87; ip -6 route show proto 87"}).out;
+    };
+    EXPECT_THAT(routes(), testing::Not(HasSubstr(" via ")));
+    node_.apply("node-2.yaml", node("10.244.7.0/24", "fd00:10:244:7::/64"));
+    ASSERT_TRUE(eventually(
+        [&] { return routes().find("10.244.7.0/24 via 192.0.2.2") != std::string::npos; }));
+    for (const int family : {4, 6}) {
+        SCOPED_TRACE(family);
+        ASSERT_TRUE(answers(client.place, peer_pod(family), 8080));
+        EXPECT_THAT(http(client.place, peer_pod(family), 8080),
+                    HasSubstr(" to " + client.ip(family)));
+        EXPECT_TRUE(answers(node_.host(), peer_pod(family), 8080));
+    }
+    node_.stop_agent(9);
+    EXPECT_TRUE(answers(client.place, peer_pod(4), 8080));
+    node_.remove("node-2.yaml");
+    ASSERT_TRUE(node_.start_agent(flags));
+    EXPECT_TRUE(eventually([&] { return routes().find(" via ") == std::string::npos; }));
+    node_.apply("node-2.yaml", node("10.244.8.0/24", "fd00:10:244:8::/64"));
+    EXPECT_TRUE(eventually(
+        [&] { return routes().find("10.244.8.0/24 via 192.0.2.2") != std::string::npos; }));
+    EXPECT_THAT(routes(), HasSubstr("fd00:10:244:8::/64 via 2001:db8::2"));
+    EXPECT_THAT(routes(), testing::Not(HasSubstr("10.244.7.0/24 via")));
+}
+
 TEST_P(Services, PodRangesOfTheNodeAreFollowed) {
     const auto node = [](const std::string& v4, const std::string& v6) {
         return fmt::format(R"(apiVersion: v1
@@ -132,15 +169,7 @@ status: {{addresses: [{{type: InternalIP, address: 192.0.2.1}}]}}
 
 // An address that comes to the node answers NodePorts.
 TEST_P(Services, AddressesOfTheNodeAreFollowed) {
-    node_.apply("web.yaml", R"(apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec:
-  type: NodePort
-  clusterIPs: ["10.96.0.10"]
-  selector: {app: web}
-  ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
-)");
+    node_.apply("web.yaml", Node::node_port_yaml("web", kVip4, kVip6));
     node_.run_server("web-1", "web");
     ASSERT_TRUE(answers(node_.outside(), "192.0.2.1", 30080));
     run({"ip", "addr", "add", "192.0.2.77/24", "dev", "ext0"});

@@ -59,7 +59,8 @@ TEST(Privileges, AreEnoughForAPodsLife) {
     node.apply("web.yaml", Node::service_yaml("web", "10.96.0.10", "fd00:10:96::10"));
     auto& server = node.run_server("web-1", "web");
     EXPECT_TRUE(eventually([&] {
-        return in_child(node.host(), [] { return http_get("10.96.0.10", 80); }).starts_with("web-1");
+        return in_child(node.host(), [] { return http_get("10.96.0.10", 80); })
+            .starts_with("web-1");
     }));
     node.stop_agent(15);
     ASSERT_TRUE(node.start_agent());

@@ -9,8 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "netns/node.h"
-#include "support/child.h"
-#include "support/exercises.h"
+#include "netns/web.h"
 
 namespace weir::test {
 namespace {
@@ -19,9 +18,6 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
-
-constexpr const char* kVip4 = "10.96.0.10";
-constexpr const char* kVip6 = "fd00:10:96::10";
 
 class Reboot : public testing::TestWithParam<const char*> {
   protected:
@@ -33,15 +29,10 @@ class Reboot : public testing::TestWithParam<const char*> {
         client_ = node_.run_client("client").place;
         ASSERT_TRUE(eventually([&] { return works(); }));
     }
-    [[nodiscard]] std::string http(const Place& place, const std::string& address,
-                                   uint16_t port) const {
-        return in_child(place, [&] { return http_get(address, port); });
-    }
     [[nodiscard]] bool works() const {
         for (const int family : {4, 6}) {
-            const std::string vip = family == 4 ? kVip4 : kVip6;
-            if (!http(client_, vip, 80).starts_with("web-1") ||
-                !http(node_.host(), vip, 80).starts_with("web-1") ||
+            if (!http(client_, vip(family)).starts_with("web-1") ||
+                !http(node_.host(), vip(family)).starts_with("web-1") ||
                 !http(client_, server_->ip(family), 8080).starts_with("web-1") ||
                 !http(client_, outside_ip(family), 8080).starts_with("outside") ||
                 !http(node_.outside(), node_ip(family), 30080).starts_with("web-1")) {

@@ -15,6 +15,7 @@
 #include "common/fd.h"
 #include "netns/load.h"
 #include "netns/node.h"
+#include "netns/web.h"
 #include "support/child.h"
 #include "support/exercises.h"
 #include "weir/ct.h"
@@ -25,13 +26,6 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
-
-constexpr const char* kVip4 = "10.96.0.10";
-constexpr const char* kVip6 = "fd00:10:96::10";
-
-std::string http(const Place& place, const std::string& address, uint16_t port = 80) {
-    return in_child(place, [&] { return http_get(address, port); });
-}
 
 class Restarts : public testing::TestWithParam<const char*> {
   protected:

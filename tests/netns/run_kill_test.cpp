@@ -11,8 +11,7 @@
 
 #include "common/fd.h"
 #include "netns/node.h"
-#include "support/child.h"
-#include "support/exercises.h"
+#include "netns/web.h"
 
 namespace weir::test {
 namespace {
@@ -98,8 +97,7 @@ TEST_F(RunKill, FrontAndReaperAreMadeUpForByTheNextRun) {
     ::kill(second, SIGKILL);
     pod_->process.stop(SIGKILL);
     EXPECT_TRUE(eventually([&] {
-        return in_child(node_.host(), [&] { return http_get(pod_->v4, 8080); }) ==
-               "error: ECONNREFUSED";
+        return http(node_.host(), pod_->v4, 8080) == "error: ECONNREFUSED";
     })) << "its command dies with it, its network waits";
     EXPECT_NE(traces(), "");
     node_.run_client("next");

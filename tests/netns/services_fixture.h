@@ -8,18 +8,10 @@
 #include <gtest/gtest.h>
 
 #include "netns/node.h"
-#include "support/exercises.h"
+#include "netns/web.h"
 
 /// Services on a real node, once for each mode of the socket hooks.
 namespace weir::test {
-
-inline constexpr const char* kVip4 = "10.96.0.10";
-inline constexpr const char* kVip6 = "fd00:10:96::10";
-inline const std::string& vip(int family) {
-    static const std::string four = kVip4;
-    static const std::string six = kVip6;
-    return family == 4 ? four : six;
-}
 
 class Services : public testing::TestWithParam<const char*> {
   protected:
@@ -27,9 +19,6 @@ class Services : public testing::TestWithParam<const char*> {
 
     void SetUp() override { ASSERT_TRUE(node_.start_agent()); }
 
-    std::string http(const Place& place, const std::string& address, uint16_t port = 80) {
-        return in_child(place, [&] { return http_get(address, port); });
-    }
     /// Which servers answer 40 requests; every answer must come from a client that looks like
     /// `seen`.
     std::set<std::string> servers(const Place& place, const std::string& address, uint16_t port,

@@ -84,6 +84,28 @@ TEST_P(Services, PeerNameIsTheVip) {
                 StartsWith("ok [::ffff:10.96.0.10]:80"));
 }
 
+// Whoever translated it: a hook at the socket, whose packets show the backend only, or tc.
+TEST_P(Services, FlowsNameTheirService) {
+    node_.apply("web.yaml", Node::service_yaml("web", kVip4, kVip6));
+    auto& server = node_.run_server("web-1", "web");
+    auto& client = node_.run_client("client");
+    for (const int family : {4, 6}) {
+        SCOPED_TRACE(family);
+        ASSERT_TRUE(answers(client.place, vip(family)));
+        ASSERT_THAT(http(client.place, server.ip(family), 8080), StartsWith("web-1"));
+    }
+    const std::vector<std::string> flows = {"flows", "--from-pod", "shop/client", "--no-headers"};
+    const auto with = [&](std::vector<std::string> more) {
+        more.insert(more.begin(), flows.begin(), flows.end());
+        return node_.weir_ok(more);
+    };
+    for (const int family : {4, 6}) {
+        SCOPED_TRACE(family);
+        EXPECT_NE(with({"--service", "shop/web", "--ip", client.ip(family)}), "");
+        EXPECT_NE(with({"--not", "--service", "shop/web", "--ip", server.ip(family)}), "");
+    }
+}
+
 TEST_P(Services, NodePortFromOutsidePodsAndHost) {
     node_.apply("web.yaml", Node::node_port_yaml("web", kVip4, kVip6));
     node_.run_server("web-1", "web");
@@ -107,16 +129,8 @@ TEST_P(Services, NodePortFromOutsidePodsAndHost) {
 
 // The range bounds what is given out, not what a Service may have.
 TEST_P(Services, NodePortOutsideOfTheRange) {
-    node_.apply("web.yaml", R"(apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec:
-  type: NodePort
-  clusterIPs: ["10.96.0.10", "fd00:10:96::10"]
-  ipFamilies: [IPv4, IPv6]
-  selector: {app: web}
-  ports: [{port: 80, targetPort: 8080, nodePort: 8088}]
-)");
+    node_.apply("web.yaml", Node::node_port_yaml("web", kVip4, kVip6, 8088));
+
     node_.run_server("web-1", "web");
     auto& client = node_.run_client("client");
     for (const int family : {4, 6}) {
@@ -128,19 +142,8 @@ spec:
 }
 
 TEST_P(Services, ExternalAndLoadBalancerAddresses) {
-    node_.apply("web.yaml", R"(apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec:
-  type: LoadBalancer
-  clusterIPs: ["10.96.0.10", "fd00:10:96::10"]
-  ipFamilies: [IPv4, IPv6]
-  externalIPs: ["198.51.100.7", "2001:db8:7::7"]
-  selector: {app: web}
-  ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
-status:
-  loadBalancer: {ingress: [{ip: 198.51.100.8}, {ip: "2001:db8:7::8"}]}
-)");
+    node_.apply("web.yaml", Node::load_balancer_yaml("web", kVip4, kVip6));
+
     run({"sh", "-c",
          "ip -n outside route add 198.51.100.0/24 via 192.0.2.1; "
          "ip -n outside -6 route add 2001:db8:7::/64 via 2001:db8::1"});
@@ -169,18 +172,8 @@ TEST_P(Services, APodReachesItselfThroughItsService) {
 }
 
 TEST_P(Services, WithoutEndpointsIsRefusedAtOnce) {
-    node_.apply("web.yaml", R"(apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec:
-  type: NodePort
-  clusterIPs: ["10.96.0.10", "fd00:10:96::10"]
-  ipFamilies: [IPv4, IPv6]
-  selector: {app: nobody}
-  ports:
-  - {name: http, port: 80, nodePort: 30080}
-  - {name: echo, port: 80, nodePort: 30080, protocol: UDP}
-)");
+    node_.apply("web.yaml", Node::node_port_yaml("nobody", kVip4, kVip6));
+
     auto& client = node_.run_client("client");
     ASSERT_TRUE(eventually([&] {
         return node_.weir({"service", "list", "-A"}).out.find("10.96.0.10") != std::string::npos;
@@ -217,22 +210,37 @@ TEST_P(Services, EndpointsFollowReadinessAndSlicesWin) {
     auto& other = node_.run_server("other", "other");
     auto& client = node_.run_client("client");
     ASSERT_TRUE(answers(client.place, kVip4));
-    node_.apply("slice.yaml", fmt::format(R"(apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata:
-  name: web-x
-  namespace: shop
-  labels: {{kubernetes.io/service-name: web}}
-addressType: IPv4
-ports: [{{name: http, port: 8080, protocol: TCP}}]
-endpoints: [{{addresses: ["{}"], conditions: {{ready: true}}}}]
-)",
-                                          other.v4));
+    node_.apply("slice.yaml", Node::slice_yaml("web-x", "web", {other.v4}));
     EXPECT_TRUE(eventually([&] { return http(client.place, kVip4).starts_with("other"); }));
     node_.remove("slice.yaml");
     EXPECT_TRUE(eventually([&] { return http(client.place, kVip4).starts_with("web-1"); }));
     node_.stop_pod(first);
     EXPECT_TRUE(eventually([&] { return http(client.place, kVip4) == "error: ECONNREFUSED"; }));
+}
+
+TEST_P(Services, ClientsOfAnAffineServiceStayWithTheirBackend) {
+    node_.apply("web.yaml",
+                Node::service_yaml("web", kVip4, kVip6, "  sessionAffinity: ClientIP\n"));
+    std::map<std::string, Node::Pod*> pods;
+    for (const std::string name : {"web-1", "web-2", "web-3"})
+        pods[name] = &node_.run_server(name, "web");
+    auto& client = node_.run_client("client");
+    for (const auto& place : {client.place, node_.host()}) {
+        for (const int family : {4, 6}) {
+            SCOPED_TRACE(family);
+            ASSERT_TRUE(answers(place, vip(family)));
+            EXPECT_EQ(servers(place, vip(family), 80, "").size(), 1U);
+        }
+    }
+    const std::string body = http(client.place, kVip4);
+    const std::string first = body.substr(0, body.find(' '));
+    ASSERT_TRUE(pods.contains(first)) << body;
+    node_.stop_pod(*pods.at(first));
+    ASSERT_TRUE(eventually([&] {
+        const auto now = http(client.place, kVip4);
+        return !now.starts_with("error") && !now.starts_with(first);
+    }));
+    EXPECT_EQ(servers(client.place, kVip4, 80, "").size(), 1U);
 }
 
 TEST_P(Services, PodsThatLeaveAreMasqueraded) {

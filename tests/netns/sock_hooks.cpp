@@ -101,20 +101,27 @@ void SockHooks::remove_vip(const Vip& vip) {
 
 void SockHooks::backend(uint32_t id, const std::string& address, uint16_t port, uint8_t proto,
                         uint8_t state) {
-    put(skeleton_->maps.weir_backends, id,
-        weir_backend{.addr = address_of(address),
-                     .port = htons(port),
-                     .proto = proto,
-                     .state = state,
-                     .generation = 1,
-                     .spare = {}});
+    backends_[id] = weir_backend{.addr = address_of(address),
+                                 .port = htons(port),
+                                 .proto = proto,
+                                 .state = state,
+                                 .generation = 1,
+                                 .spare = {}};
+    put(skeleton_->maps.weir_backends, id, backends_[id]);
 }
 
 uint64_t SockHooks::extent(const std::vector<uint32_t>& backends) {
     const uint32_t first = next_slot_;
     const uint32_t tag = next_tag_++;
     for (const uint32_t id : backends) {
-        put(skeleton_->maps.weir_slots, next_slot_++, weir_slot{.backend = id, .tag = tag});
+        const weir_backend& backend = backends_.at(id);
+        put(skeleton_->maps.weir_slots, next_slot_++,
+            weir_slot{.addr = backend.addr,
+                      .port = backend.port,
+                      .pad = 0,
+                      .spare = 0,
+                      .backend = id,
+                      .tag = tag});
     }
     return WEIR_EXTENT(first, backends.size(), tag);
 }

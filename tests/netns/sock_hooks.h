@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -74,6 +75,7 @@ class SockHooks {
     };
     std::unique_ptr<weir_sock_bpf, Destroy> skeleton_;
     std::vector<std::unique_ptr<bpf_link, Detach>> links_;
+    std::map<uint32_t, weir_backend> backends_;  ///< as in the kernel, by id
     uint32_t next_slot_ = 1;
     uint32_t next_tag_ = 1;
 };

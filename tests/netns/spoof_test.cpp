@@ -20,8 +20,8 @@
 #include "bpf/packet.h"
 #include "common/fd.h"
 #include "netns/node.h"
+#include "netns/web.h"
 #include "support/child.h"
-#include "support/exercises.h"
 
 namespace weir::test {
 namespace {
@@ -131,8 +131,7 @@ TEST_F(Spoof, ForeignSourceAddresses) {
     }
     const auto told = node_.weir_ok({"flows", "--verdict", "DROPPED", "--pod", "shop/liar"});
     EXPECT_THAT(told, AllOf(HasSubstr("10.244.0.99"), HasSubstr("fd00:10:244::99")));
-    EXPECT_THAT(in_child(pod_->place, [&] { return http_get(victim_->v4, 8080); }),
-                HasSubstr("victim to " + pod_->v4))
+    EXPECT_THAT(http(pod_->place, victim_->v4, 8080), HasSubstr("victim to " + pod_->v4))
         << "its own address is as good as before";
 }
 
@@ -167,8 +166,7 @@ TEST_F(Spoof, NeighbourDiscoveryForForeignAddresses) {
     expect_dropped(advertise(victim_->v6, victim_->v6, kAdvertisement), "spoofed_nd");
     expect_dropped(advertise("fe80::1", "fe80::ecee:eeff:feee:eeee", kAdvertisement), "spoofed_nd");
     expect_dropped(advertise("fe80::1", "fe80::1", kRouterAdvertisement), "spoofed_nd");
-    EXPECT_THAT(in_child(pod_->place, [&] { return http_get(victim_->v6, 8080); }),
-                HasSubstr("victim to " + pod_->v6));
+    EXPECT_THAT(http(pod_->place, victim_->v6, 8080), HasSubstr("victim to " + pod_->v6));
 }
 
 }  // namespace

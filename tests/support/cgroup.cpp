@@ -17,10 +17,8 @@
 #include <fmt/format.h>
 
 namespace weir::test {
-namespace {
 
-/// Where cgroup2 is mounted: /sys/fs/cgroup, or below it on hosts that have both versions.
-std::filesystem::path hierarchy() {
+std::filesystem::path cgroup2_mount() {
     std::ifstream mounts("/proc/self/mounts");
     std::string line;
     while (std::getline(mounts, line)) {
@@ -33,6 +31,8 @@ std::filesystem::path hierarchy() {
     }
     throw std::runtime_error("no cgroup2 is mounted; mount -t cgroup2 cgroup2 DIRECTORY");
 }
+
+namespace {
 
 std::filesystem::path make_directory(const std::filesystem::path& parent) {
     static std::atomic<int> number = 0;
@@ -53,7 +53,7 @@ int open_directory(const std::filesystem::path& path) {
 
 Cgroup::Cgroup(const std::filesystem::path& parent)
     : path_(make_directory(parent)), fd_(open_directory(path_)) {}
-Cgroup::Cgroup() : Cgroup(hierarchy()) {}
+Cgroup::Cgroup() : Cgroup(cgroup2_mount()) {}
 
 Cgroup::~Cgroup() {
     // A process that was just reaped may still be counted for a moment.

@@ -8,6 +8,9 @@
 
 namespace weir::test {
 
+/// Where cgroup2 is mounted: /sys/fs/cgroup, or below it on hosts that have both versions.
+std::filesystem::path cgroup2_mount();
+
 /// A cgroup2 directory of the test's own, removed with this object; its processes must be gone by
 /// then. Needs root and a mounted cgroup2 hierarchy. Failures throw.
 class Cgroup {

@@ -2,12 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # Builds a program out of a Go module, once, and prints where it is. For tests that drive Weir by
 # other people's programs.
-#   go-tool.sh DIRECTORY MODULE/PACKAGE@VERSION
+#   go-tool.sh DIRECTORY MODULE/PACKAGE@VERSION   a program of a module that stands alone
+#   go-tool.sh DIRECTORY PACKAGE                  one of those that kubernetes/tools.go names
+#   go-tool.sh DIRECTORY --test PACKAGE           the tests of such a package, as a program PACKAGE.test
+# WEIR_GO_JOBS bounds how many packages are compiled at a time. WEIR_GO_BUILD=no: only what was built
+# before; exit status 4 if it was not.
 # A Go older than 1.21 (Debian 12's) is only used to fetch a newer one, which is a module too and is
 # verified like any other (golang.org/toolchain).
 set -euo pipefail
 
 GO_TOOLCHAIN=v0.0.1-go1.24.9.linux-$(dpkg --print-architecture)
+KUBERNETES=$(cd "$(dirname "$0")" && pwd)/kubernetes
 
 # The Go to build with.
 find_go() {
@@ -29,23 +34,70 @@ find_go() {
     echo "$toolchain/bin/go"
 }
 
+# The version of Kubernetes that kubernetes/go.mod pins.
+kubernetes_version() {
+    sed -n 's/^[[:space:]]*k8s\.io\/kubernetes \(v[0-9.]*\)$/\1/p' "$KUBERNETES/go.mod"
+}
+
+# Programs of Kubernetes say which version they are by variables that its own build sets.
+kubernetes_flags() {
+    local version minor
+    version=$(kubernetes_version)
+    minor=${version#v1.}
+    echo "-s -w -X k8s.io/component-base/version.gitVersion=$version" \
+        "-X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=${minor%%.*}" \
+        "-X k8s.io/client-go/pkg/version.gitVersion=$version"
+}
+
+# build GO OUTPUT: what was asked for, into a file.
+build() {
+    local go=$1 output=$2
+    case "$package" in
+    *@*)
+        GOBIN=$(dirname "$output") "$go" install -ldflags=-s "$package"
+        ;;
+    *)
+        cd "$KUBERNETES"
+        if [ "$kind" = test ]; then
+            "$go" test -c -vet=off -trimpath -ldflags "$(kubernetes_flags)" -o "$output" "$package"
+        else
+            "$go" build -trimpath -ldflags "$(kubernetes_flags)" -o "$output" "$package"
+        fi
+        ;;
+    esac
+}
+
+kind=program
+if [ "${2:-}" = --test ]; then
+    kind="test"
+    set -- "$1" "${@:3}"
+fi
 [ $# = 2 ] || {
-    echo "usage: go-tool.sh DIRECTORY MODULE/PACKAGE@VERSION" >&2
+    sed -n 's/^#   /usage: /p' "$0" >&2
     exit 2
 }
 directory=$1
 package=$2
 name=$(basename "${package%@*}")
-version=${package##*@}
-program=$directory/$name-$version
+case "$package" in
+*@*) program=$directory/$name-${package##*@} ;;
+*)
+    [ "$kind" = program ] || name=$name.test
+    program=$directory/kubernetes-$(kubernetes_version)/$name
+    ;;
+esac
 
 if [ ! -x "$program" ]; then
+    if [ "${WEIR_GO_BUILD:-}" = no ]; then
+        exit 4
+    fi
     unset GOROOT
     go=$(find_go)
     work=$(mktemp -d "${TMPDIR:-/tmp}/weir-go-tool.XXXXXX")
     trap 'rm -rf "$work"' EXIT
-    mkdir -p "$directory"
-    CGO_ENABLED=0 GOFLAGS=-modcacherw GOBIN=$work "$go" install -ldflags=-s "$package" >&2
+    mkdir -p "$(dirname "$program")"
+    export CGO_ENABLED=0 GOFLAGS="-modcacherw -buildvcs=false ${WEIR_GO_JOBS:+-p=$WEIR_GO_JOBS}"
+    (build "$go" "$work/$name" >&2)
     # Several tests may want it at once: whoever is last wins, with the same program.
     mv "$work/$name" "$program.$$"
     mv "$program.$$" "$program"

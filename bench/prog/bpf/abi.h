@@ -30,6 +30,18 @@ struct bench_key {
 	__u32 rest[3];
 };
 
+/* A value of the size of a flow's. */
+struct bench_entry {
+	__u32 word;
+	__u32 rest[23];
+};
+
+/* As large as an established IPv4 flow is with all that the kernel keeps around it. */
+struct bench_line {
+	__u64 zero;
+	__u64 rest[23];
+};
+
 /* NOLINTEND(readability-identifier-naming) */
 
 #endif

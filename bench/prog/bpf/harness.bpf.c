@@ -33,6 +33,21 @@ struct {
 	__type(value, __u64);
 } bench_hash SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, BENCH_FRAMES);
+	__type(key, __u32);
+	__type(value, struct bench_line);
+} bench_lines SEC(".maps");
+
+/* As weir_half4. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct bench_key);
+	__type(value, struct bench_entry);
+} bench_half SEC(".maps");
+
 struct bench_state state;
 __u64 found;
 
@@ -68,6 +83,40 @@ int bench_one_hash(struct __sk_buff *skb)
 
 	if (value)
 		found += *value;
+	return TC_ACT_OK;
+}
+
+/* The next packet waits for what was read: no part of the access is hidden behind other work. */
+static __always_inline int read_line(__u32 index)
+{
+	struct bench_line *line = bpf_map_lookup_elem(&bench_lines, &index);
+
+	if (line)
+		state.next += line->zero;
+	return TC_ACT_OK;
+}
+
+/* All lines in an order that no prefetcher follows. */
+SEC("tc")
+int bench_one_line(struct __sk_buff *skb)
+{
+	return read_line((state.next * 0x9e3779b1u) >> 15);
+}
+
+/* Few enough lines for a cache to hold, each on a page of its own: 22 elements are 4,224 bytes. */
+SEC("tc")
+int bench_one_page(struct __sk_buff *skb)
+{
+	return read_line(((state.next * 0x9e3779b1u) >> 20) * 22);
+}
+
+SEC("tc")
+int bench_one_insert(struct __sk_buff *skb)
+{
+	struct bench_key key = {.number = state.next};
+	struct bench_entry entry = {.word = state.next};
+
+	bpf_map_update_elem(&bench_half, &key, &entry, BPF_NOEXIST);
 	return TC_ACT_OK;
 }
 

@@ -41,15 +41,17 @@ struct weir_config {
 	__u16 nodeport_max;
 	__u16 snat_min; /* source ports of translated flows; reserved with the host */
 	__u16 snat_max;
-	__u32 pad0;
+	__u32 event_wake_mask; /* bytes of a piece of weir_events less one (WEIR_EVENT_PIECES) */
 	__u64 host_netns_cookie;
 	struct weir_addr
 		router[2]; /* weir0's own addresses, [0] IPv4, [1] IPv6; zero: family off */
 	struct weir_addr gateway[2]; /* the pods' next hop: link-local, the same on every veth */
 	__u8 host_mac[6];	     /* MAC of the host side of every pod's veth */
-	__u8 pad[2];
+	__u16 overlay_port;	     /* UDP, host byte order; 0: none */
 	struct weir_timeouts timeout;
+	__u32 overlay_ifindex; /* weir_vxlan; 0: there is none */
+	__u32 pad;
 };
-WEIR_ABI_VALUE(struct weir_config, 144);
+WEIR_ABI_VALUE(struct weir_config, 152);
 
 #endif

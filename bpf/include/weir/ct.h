@@ -77,6 +77,25 @@ enum weir_ct_flags {
 	WEIR_CT_CLOSED = 1 << 7,    /* RST, or FIN both ways: a SYN starts a new flow */
 };
 
+/*
+ * How many established entries share a hash (weir_ct_counts): whoever expects none, the first
+ * packet of a flow, need not look into the table, which costs a line or two that no cache holds.
+ * Four bits a hash, sixteen to a word; 0: not known, look. 1: no entry; else one more than there
+ * are. Too many, or anything that does not fit, makes it 0 for good: so a map of zeros, or one that
+ * an entry was deleted past, costs time and never a flow. A count grows before an entry comes, and
+ * shrinks after it has gone. The loader sets all to 1 together with empty tables.
+ */
+#define WEIR_CT_COUNTS	      (1u << 20) /* of each family */
+#define WEIR_CT_COUNT_WORDS   (WEIR_CT_COUNTS / 16)
+#define WEIR_CT_COUNTS_NONE   0x1111111111111111ULL
+#define WEIR_CT_COUNT_UNKNOWN 0
+#define WEIR_CT_COUNT_NONE    1
+#define WEIR_CT_COUNT_MAX     15
+/* Where the count of a hash is: element of weir_ct_counts, first bit of four. */
+#define WEIR_CT_COUNT_WORD(hash, v6)                                                               \
+	(((hash) & (WEIR_CT_COUNTS - 1)) / 16 + ((v6) ? WEIR_CT_COUNT_WORDS : 0))
+#define WEIR_CT_COUNT_SHIFT(hash) ((hash) % 16 * 4)
+
 /* What a cached policy verdict was computed from; all zero: none yet. One slot for each local end.
  */
 struct weir_ct_verdict {

@@ -37,7 +37,8 @@ WEIR_ABI_VALUE(struct weir_pod_ref, 4);
 enum weir_device_kind {
 	WEIR_DEV_EXTERNAL = 1,
 	WEIR_DEV_POD = 2,
-	WEIR_DEV_HOST = 3, /* weir0 */
+	WEIR_DEV_HOST = 3,    /* weir0 */
+	WEIR_DEV_OVERLAY = 4, /* weir_vxlan */
 };
 
 struct weir_device {
@@ -73,6 +74,22 @@ enum weir_cidr_flags {
 	WEIR_CIDR_NO_MASQ = 1 << 2,    /* configured exceptions */
 	WEIR_CIDR_LOCAL_PODS = 1 << 3, /* this node's own pod range: a miss is not forwarded */
 };
+
+/*
+ * Another node, by what it owns: its pod ranges and its own addresses (keyed by weir_cidr_key).
+ * Packets to its pods go to `outer`, and what comes encapsulated from it says so of itself.
+ */
+enum weir_peer_flags {
+	WEIR_PEER_NODE = 1 << 0, /* the prefix is an address of the node itself */
+};
+
+struct weir_peer {
+	struct weir_addr outer; /* where the node takes encapsulated packets */
+	struct weir_addr local; /* this node's address of that family; zero: the kernel's choice */
+	__u32 flags;		/* enum weir_peer_flags */
+	__u32 spare;
+};
+WEIR_ABI_VALUE(struct weir_peer, 40);
 
 /* Flags of an address of this host (weir_node_addrs). */
 enum weir_node_addr_flags {

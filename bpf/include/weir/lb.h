@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Load-balancing tables. A lookup is one hash and three array reads whatever the number of
- * Services:
+ * Load-balancing tables. A lookup is one hash and two array reads whatever the number of Services:
  *
  *   vips {address, port, proto, scope} -> service index -> extent {first, count, tag}
- *        -> slots[first + random % count] -> backends[id]
+ *        -> slots[first + random % count]
  *
  * Writers keep these rules, so that a reader never acts on a mixture of two states:
  *  - a vips value is written once; changing it is a new element, which the kernel links before it
  *    unlinks the old, and its check word tells a reader that met a recycled one (weir_vip_check);
  *  - an extent is one aligned 64-bit word, replaced by one store. New slots are filled first, into
  *    slots of no live extent; old ones are reused only after a grace period;
+ *  - slots of an extent ascend by backend, none comes twice: a given one is found by halving;
  *  - a slot carries the tag of its extent; a mismatch means the reader raced: it reads the extent
  *    once more and, if that fails too, drops with a reason;
- *  - a backend's address, port and protocol never change while its id is referenced by any slot.
+ *  - a backend's address, port and protocol never change while its id is referenced by any slot:
+ *    so a slot can hold a copy of them, and a new flow need not look at backends[], which says what
+ *    becomes of the flows that a backend has;
+ *  - a slot's word {backend, tag} is cleared before the rest of it changes and written last.
  * Index 0 of services, slots and backends is never used.
  */
 #ifndef WEIR_LB_H
@@ -133,11 +136,16 @@ struct weir_service {
 };
 WEIR_ABI_VALUE(struct weir_service, 64);
 
+/* Half a cache line, never across two. */
 struct weir_slot {
+	struct weir_addr addr; /* of the backend, as weir_backends has it */
+	__be16 port;
+	__u16 pad;
+	__u32 spare;
 	__u32 backend; /* index in weir_backends */
 	__u32 tag;     /* of the extent it belongs to */
 };
-WEIR_ABI_VALUE(struct weir_slot, 8);
+WEIR_ABI_VALUE(struct weir_slot, 32);
 
 enum weir_backend_state {
 	WEIR_BACKEND_FREE = 0,
@@ -156,6 +164,24 @@ struct weir_backend {
 	__u32 spare[2];
 };
 WEIR_ABI_VALUE(struct weir_backend, 32);
+
+/*
+ * sessionAffinity: ClientIP. The backend that a client's last new flow went to, by Service port: it
+ * counts while it is in the Service's extent and affinity_seconds have not passed since that flow.
+ * The client is who asks lb_lookup_for(). One word each, so never half of one.
+ */
+struct weir_affinity_key {
+	__u32 service;	  /* index in weir_services */
+	__u32 generation; /* of that index */
+	struct weir_addr client;
+};
+WEIR_ABI_KEY(struct weir_affinity_key, 24);
+
+struct weir_affinity {
+	__u32 backend; /* index in weir_backends */
+	__u32 used;    /* tick of the flow */
+};
+WEIR_ABI_VALUE(struct weir_affinity, 8);
 
 /*
  * What the socket hooks did for a socket: lets recvmsg and getpeername show the VIP again, and tc
@@ -186,5 +212,14 @@ struct weir_sock {
 	__u32 service_generation;
 };
 WEIR_ABI_VALUE(struct weir_sock, 32);
+
+/*
+ * Which sockets may have an element in weir_socks: a bit for each of 32 cookies in a row, below the
+ * row's number. Cookies grow, so a word is taken over by newer rows; an older row that finds it
+ * taken knows nothing, and one that finds a yet older row knows that it has no such socket.
+ */
+#define WEIR_SOCK_MARK_WORDS	   (1u << 14)
+#define WEIR_SOCK_MARK_ROW(cookie) ((__u32)((cookie) >> 5))
+#define WEIR_SOCK_MARK_BIT(cookie) (1ULL << ((cookie) & 31))
 
 #endif

@@ -36,9 +36,8 @@
 enum weir_hook {
 	WEIR_HOOK_POD_FROM = 0, /* host side of a pod's veth, ingress: from the pod */
 	WEIR_HOOK_POD_TO = 1,	/* host side of a pod's veth, egress: sent to the pod by the host */
-	WEIR_HOOK_DEV_IN = 2,	/* external device, ingress */
-	WEIR_HOOK_DEV_OUT =
-		3, /* external device, weir0 and (hooks off) lo, egress: from the host */
+	WEIR_HOOK_DEV_IN = 2,	/* external device and weir_vxlan, ingress */
+	WEIR_HOOK_DEV_OUT = 3,	/* these, weir0 and (hooks off) lo, egress: from the host */
 	WEIR_HOOK_COUNT = 4,
 };
 
@@ -57,6 +56,9 @@ enum weir_stage {
 #define WEIR_STAGE_SLOT(bank, hook, stage)                                                         \
 	(WEIR_HOOK_COUNT + ((bank) * WEIR_HOOK_COUNT + (hook)) * WEIR_STAGE_COUNT + (stage))
 #define WEIR_PROG_SLOTS WEIR_STAGE_SLOT(WEIR_BANKS, 0, 0)
+
+/* The network that encapsulated packets belong to; a tunnel key without it is not of ours. */
+#define WEIR_OVERLAY_VNI 0x57
 
 /* skb->mark of packets that deliver_local() has already policed and translated. */
 #define WEIR_MARK_DELIVERED 0x57000000

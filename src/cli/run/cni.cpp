@@ -94,6 +94,9 @@ json::object runtime_config(const json::object& plugin, const Record& record) {
     if (wanted("io.kubernetes.cri.pod-annotations")) {
         config["io.kubernetes.cri.pod-annotations"] = json::object();
     }
+    if (wanted("portMappings") && !record.port_mappings.empty()) {
+        config["portMappings"] = json::parse(record.port_mappings);
+    }
     return config;
 }
 
@@ -194,6 +197,19 @@ std::string resolv_conf_of(const json::value& result) {
 }
 
 }  // namespace
+
+std::string port_mappings(const std::vector<model::HostPort>& ports) {
+    if (ports.empty()) return {};
+    json::array list;
+    for (const model::HostPort& port : ports) {
+        json::object entry = {{"hostPort", port.host_port},
+                              {"containerPort", port.container_port},
+                              {"protocol", model::to_string(port.protocol)}};
+        if (port.host_ip) entry["hostIP"] = port.host_ip->to_string();
+        list.push_back(std::move(entry));
+    }
+    return json::serialize(list);
+}
 
 Result<void> check_conflist(const std::string& conflist, const std::string& cni_bin) {
     const List list = WEIR_TRY(parse_list(conflist));

@@ -7,6 +7,7 @@
 
 #include "cli/run/record.h"
 #include "common/result.h"
+#include "model/types.h"
 
 namespace weir::cli::run {
 
@@ -16,6 +17,9 @@ struct Network {
     std::vector<std::string> ips;  ///< without prefix length, in the order of the result
     std::string resolv_conf;       ///< of the result's dns; "" if it names none
 };
+
+/// What runtimes hand over of a pod's host ports (CNI conventions, "portMappings"); "" for none.
+std::string port_mappings(const std::vector<model::HostPort>& ports);
 
 /// A network configuration list is one, has a name and plugins, and every plugin is in `cni_bin`.
 Result<void> check_conflist(const std::string& conflist, const std::string& cni_bin);

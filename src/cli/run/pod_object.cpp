@@ -24,7 +24,8 @@ json::object metadata(const PodSpec& spec, const Record& record, const PodState&
 json::object container(const PodSpec& spec) {
     json::array ports;
     for (const auto& port : spec.ports) {
-        json::object entry = {{"containerPort", port.number}, {"protocol", port.protocol}};
+        json::object entry = {{"containerPort", port.number},
+                              {"protocol", model::to_string(port.protocol)}};
         if (!port.name.empty()) entry["name"] = port.name;
         ports.push_back(std::move(entry));
     }

@@ -3,7 +3,6 @@
 
 #include <cerrno>
 #include <csignal>
-#include <ctime>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -123,14 +122,6 @@ Result<std::string> random_hex(size_t bytes) {
     for (const unsigned char byte : raw)
         text += fmt::format("{:02x}", byte);
     return text;
-}
-
-std::string now_text() {
-    const time_t now = ::time(nullptr);
-    std::tm utc{};
-    ::gmtime_r(&now, &utc);
-    char text[32];
-    return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc)};
 }
 
 }  // namespace weir::cli::run

@@ -36,7 +36,5 @@ Result<Fd> open_pidfd(pid_t pid);
 int shell_status(int wait_status);
 /// `bytes` random bytes in hexadecimal.
 Result<std::string> random_hex(size_t bytes);
-/// Now, RFC 3339 in UTC with seconds.
-std::string now_text();
 
 }  // namespace weir::cli::run

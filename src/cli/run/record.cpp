@@ -87,6 +87,7 @@ Result<Record> RecordFile::leftover() const {
     record.netns = text_of(object, "netns");
     record.cgroup = text_of(object, "cgroup");
     record.manifest = text_of(object, "manifest");
+    record.port_mappings = text_of(object, "port_mappings");
     record.conflist = text_of(object, "conflist");
     record.cni_bin = text_of(object, "cni_bin");
     return record;
@@ -101,6 +102,7 @@ Result<void> RecordFile::write(const Record& record) {
                                  {"netns", record.netns.string()},
                                  {"cgroup", record.cgroup.string()},
                                  {"manifest", record.manifest.string()},
+                                 {"port_mappings", record.port_mappings},
                                  {"conflist", record.conflist},
                                  {"cni_bin", record.cni_bin}};
     const std::string text = json::serialize(object) + "\n";

@@ -21,7 +21,8 @@ struct Record {
     std::filesystem::path netns;
     std::filesystem::path cgroup;
     std::filesystem::path manifest;
-    std::string conflist;  ///< the text, so that DEL sees what ADD saw
+    std::string port_mappings;  ///< JSON, as CNI's capability has them; "" for none
+    std::string conflist;       ///< the text, so that DEL sees what ADD saw
     std::string cni_bin;
 };
 

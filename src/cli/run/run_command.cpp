@@ -22,6 +22,8 @@
 #include "cli/run/probe.h"
 #include "cli/run/process.h"
 #include "cli/run/reaper.h"
+#include "common/cni_protocol.h"
+#include "common/rfc3339.h"
 
 namespace weir::cli {
 namespace {
@@ -64,7 +66,7 @@ Result<Surroundings> look_around(const Invocation& invocation) {
     if (!answer && around.cgroup_root.empty()) return Failure(Error(answer.error()));
     if (answer) around.fill_from(WEIR_TRY(api::from_json<api::Status>(*answer)));
     if (around.node.empty()) around.node = host_name();
-    if (around.conflist.empty()) around.conflist = invocation.run_dir / "cni/05-weir.conflist";
+    if (around.conflist.empty()) around.conflist = invocation.run_dir / "cni" / cni::kConflistName;
     if (around.cni_bin.empty()) around.cni_bin = invocation.run_dir / "cni/bin";
     if (around.cgroup_root.empty()) {
         return fail(Errc::kInvalid, "the agent names no cgroup root; give one with --cgroup-root");
@@ -86,6 +88,7 @@ Result<Record> make_record(const Invocation& invocation, const PodSpec& spec,
     record.cgroup = around.cgroup_root / ("weir-run-" + record.id);
     record.manifest = invocation.run_dir / "pods.d" / (spec.ns + "_" + spec.name + ".json");
     record.cni_bin = around.cni_bin;
+    record.port_mappings = port_mappings(spec.host_ports);
     auto conflist = read_file(around.conflist);
     if (!conflist) {
         return Failure(std::move(conflist).error().with(
@@ -104,7 +107,7 @@ class Front {
     Front(const Invocation& invocation, PodSpec spec, RecordFile& file, const Record& record,
           std::string node)
         : invocation_(invocation), spec_(std::move(spec)), file_(file), record_(record) {
-        state_.created = now_text();
+        state_.created = rfc3339_now();
         state_.node = std::move(node);
     }
 
@@ -177,7 +180,7 @@ Result<void> Front::start() {
 
 void Front::begin_end() {
     if (!state_.deleted.empty()) return;
-    state_.deleted = now_text();
+    state_.deleted = rfc3339_now();
     publish_or_complain();
 }
 

@@ -2,8 +2,8 @@
 #include "cli/run/spec.h"
 
 #include <algorithm>
-#include <charconv>
 
+#include "common/number.h"
 #include "flow/filter.h"
 
 namespace weir::cli::run {
@@ -24,12 +24,23 @@ bool is_dns_name(std::string_view text, size_t longest, bool dots) {
 }
 
 Result<uint16_t> parse_port(std::string_view option, std::string_view text) {
-    unsigned value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || value == 0 || value > 65535) {
+    const auto port = whole_number<uint16_t>(text);
+    if (!port || *port == 0) {
         return fail(Errc::kInvalid, "{}: \"{}\" is no port (1 to 65535)", option, text);
     }
-    return static_cast<uint16_t>(value);
+    return *port;
+}
+
+// What follows the last '/', TCP without one; `rest` keeps what stands before.
+Result<model::Protocol> cut_protocol(std::string_view option, std::string& rest) {
+    const size_t slash = rest.rfind('/');
+    if (slash == std::string::npos) return model::Protocol::kTcp;
+    const auto protocol = model::parse_protocol(rest.substr(slash + 1));
+    if (!protocol) {
+        return fail(Errc::kInvalid, "{} {}: the protocol must be TCP, UDP or SCTP", option, rest);
+    }
+    rest.erase(slash);
+    return *protocol;
 }
 
 Result<Port> parse_port_option(const std::string& text) {
@@ -44,14 +55,29 @@ Result<Port> parse_port_option(const std::string& text) {
                         text);
         }
     }
-    if (const size_t slash = rest.find('/'); slash != std::string::npos) {
-        port.protocol = rest.substr(slash + 1);
-        rest.erase(slash);
-        if (port.protocol != "TCP" && port.protocol != "UDP" && port.protocol != "SCTP") {
-            return fail(Errc::kInvalid, "--port {}: the protocol must be TCP, UDP or SCTP", text);
-        }
-    }
+    port.protocol = WEIR_TRY(cut_protocol("--port", rest));
     port.number = WEIR_TRY(parse_port("--port", rest));
+    return port;
+}
+
+Result<model::HostPort> parse_host_port(const std::string& text) {
+    constexpr std::string_view kOption = "--host-port";
+    std::string rest = text;
+    model::HostPort port{.protocol = WEIR_TRY(cut_protocol(kOption, rest)), .host_ip = {}};
+    const size_t colon = rest.rfind(':');
+    if (colon == std::string::npos) {
+        return fail(Errc::kInvalid, "{} {}: expected [ADDRESS:]HOSTPORT:PORT[/PROTOCOL]", kOption,
+                    text);
+    }
+    port.container_port = WEIR_TRY(parse_port(kOption, std::string_view(rest).substr(colon + 1)));
+    rest.erase(colon);
+    if (const size_t address = rest.rfind(':'); address != std::string::npos) {
+        const auto parsed = IpAddress::parse_host(std::string_view(rest).substr(0, address));
+        if (!parsed) return Failure(Error(parsed.error()).with("{} {}", kOption, text));
+        port.host_ip = *parsed;
+        rest.erase(0, address + 1);
+    }
+    port.host_port = WEIR_TRY(parse_port(kOption, rest));
     return port;
 }
 
@@ -108,6 +134,8 @@ Result<PodSpec> parse_spec(const RunOptions& options) {
     spec.labels = WEIR_TRY(parse_labels(options.labels));
     for (const auto& port : options.ports)
         spec.ports.push_back(WEIR_TRY(parse_port_option(port)));
+    for (const auto& port : options.host_ports)
+        spec.host_ports.push_back(WEIR_TRY(parse_host_port(port)));
     spec.readiness = WEIR_TRY(parse_readiness(options.ready_when));
     const auto drain = flow::parse_duration_ns(options.drain);
     if (!drain) return Failure(Error(drain.error()).with("--drain"));

@@ -9,13 +9,14 @@
 
 #include "cli/run_options.h"
 #include "common/result.h"
+#include "model/types.h"
 
 namespace weir::cli::run {
 
 struct Port {
     std::string name;
     uint16_t number = 0;
-    std::string protocol = "TCP";
+    model::Protocol protocol = model::Protocol::kTcp;
 };
 
 /// When the pod counts as ready.
@@ -33,6 +34,7 @@ struct PodSpec {
     std::string hostname;
     std::map<std::string, std::string> labels;
     std::vector<Port> ports;
+    std::vector<model::HostPort> host_ports;
     Readiness readiness;
     std::chrono::nanoseconds drain{};
     std::vector<std::string> command;

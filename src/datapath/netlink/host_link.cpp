@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
+#include <set>
 
 #include <linux/if.h>
 #include <linux/ip.h>
@@ -35,12 +37,21 @@ struct WantedAddress {
     unsigned length;
 };
 
-std::vector<RouteSpec> wanted_routes(const HostLinkSpec& spec, uint32_t ifindex) {
+/// weir0's address in the node's first range of a family: what the host has at other nodes' pods,
+/// for it belongs to this node there, too.
+std::optional<IpAddress> router_of(const HostLinkSpec& spec, Family family) {
+    for (const IpPrefix& range : spec.pod_ranges) {
+        if (range.family() == family) return router_address(range);
+    }
+    return std::nullopt;
+}
+
+std::vector<RouteSpec> wanted_routes(const HostLinkSpec& spec, const HostLinkState& state) {
     std::vector<RouteSpec> routes;
     for (const IpPrefix& range : spec.service_ranges) {
         RouteSpec route;
         route.dst = range;
-        route.oif = ifindex;
+        route.oif = state.ifindex;
         route.source = spec.node_address[family_index(range.family())];
         routes.push_back(route);
     }
@@ -49,11 +60,23 @@ std::vector<RouteSpec> wanted_routes(const HostLinkSpec& spec, uint32_t ifindex)
         route.dst = range;
         routes.push_back(route);
     }
+    for (const PeerRoute& peer : spec.peers.value_or(std::vector<PeerRoute>())) {
+        const bool overlay = peer.ifindex == 0;
+        if (overlay && !state.overlay.up) continue;
+        RouteSpec route;
+        route.dst = peer.pods;
+        route.oif = overlay ? state.overlay.ifindex : peer.ifindex;
+        route.gateway = peer.via;
+        if (overlay) route.source = router_of(spec, peer.pods.family());
+        routes.push_back(route);
+    }
     return routes;
 }
 
 bool same(const Route& have, const RouteSpec& want) {
-    if (have.dst != want.dst || have.source != want.source) return false;
+    if (have.dst != want.dst || have.source != want.source || have.gateway != want.gateway) {
+        return false;
+    }
     if (!want.oif) return have.type == RTN_UNREACHABLE;
     return have.type == RTN_UNICAST && have.oifs == std::vector{*want.oif};
 }
@@ -62,10 +85,11 @@ RouteSpec spec_of(const Route& route) {
     RouteSpec spec;
     spec.dst = route.dst;
     if (route.type == RTN_UNICAST && !route.oifs.empty()) spec.oif = route.oifs.front();
+    spec.gateway = route.gateway;
     return spec;
 }
 
-/// Routes of ours that are not pods': to weir0, or to nowhere.
+/// Routes of ours that are not pods': to weir0, over another node, or to nowhere.
 Result<std::vector<Route>> our_routes(Socket& socket, std::optional<uint32_t> ifindex) {
     std::vector<Route> found;
     std::vector<Route> family_routes;
@@ -78,19 +102,14 @@ Result<std::vector<Route>> our_routes(Socket& socket, std::optional<uint32_t> if
                     return;
                 }
                 const bool to_us = ifindex && route->oifs == std::vector{*ifindex};
-                if (to_us || route->type == RTN_UNREACHABLE) family_routes.push_back(*route);
+                if (to_us || route->gateway || route->type == RTN_UNREACHABLE) {
+                    family_routes.push_back(*route);
+                }
             }));
         found.insert(found.end(), family_routes.begin(), family_routes.end());
         family_routes.clear();
     }
     return found;
-}
-
-Result<std::optional<Link>> find(Socket& socket, std::string_view name) {
-    auto bytes = socket.get(get_link(std::string(name)));
-    if (!bytes && bytes.error().os_errno() == ENODEV) return std::nullopt;
-    if (!bytes) return Failure(std::move(bytes).error());
-    return parse_link(reinterpret_cast<const nlmsghdr*>(bytes->data()));
 }
 
 /// Routers learnt from advertisements, which the kernel forgets whenever IPv6 forwarding is
@@ -116,7 +135,13 @@ class Ensure {
         WEIR_CHECK(pair());
         WEIR_CHECK(settings());
         WEIR_CHECK(addresses());
+        if (spec_.overlay) {
+            state_.overlay = WEIR_TRY(ensure_overlay(socket_, *spec_.overlay, state_.repaired));
+        }
         WEIR_CHECK(routes());
+        if (!spec_.overlay && spec_.peers && WEIR_TRY(remove_overlay(socket_))) {
+            note(Kind::kLink, "weir_vxlan was there");
+        }
         return std::move(state_);
     }
 
@@ -127,8 +152,8 @@ class Ensure {
     Result<void> pair() {
         // A crash in the middle of create() may have left it on.
         WEIR_CHECK(journal_.restore(kDefaultForwarding6));
-        auto link = WEIR_TRY(find(socket_, kHostLink));
-        const auto peer = WEIR_TRY(find(socket_, kHostLinkPeer));
+        auto link = WEIR_TRY(find_link(socket_, kHostLink));
+        const auto peer = WEIR_TRY(find_link(socket_, kHostLinkPeer));
         for (const auto& one : {link, peer}) {
             if (!one || (one->is_ours() && one->kind == "veth")) continue;
             return fail(Errc::kExists,
@@ -164,7 +189,7 @@ class Ensure {
                                  {std::string(kHostLinkPeer), kPeerMac, spec_.mtu, std::nullopt}));
         if (inherit) WEIR_CHECK(journal_.restore(kDefaultForwarding6));
         WEIR_CHECK(made);
-        link_ = WEIR_TRY(find(socket_, kHostLink)).value_or(Link{});
+        link_ = WEIR_TRY(find_link(socket_, kHostLink)).value_or(Link{});
         state_.ifindex = link_.ifindex;
         state_.created = true;
         note(Kind::kLink, "weir0 was not there");
@@ -176,7 +201,7 @@ class Ensure {
             link_.mac != spec_.mac || link_.mtu != spec_.mtu || !link_.is_up()) {
             if (!state_.created) note(Kind::kLink, "weir0 had other settings, or was down");
             WEIR_CHECK(set_both());
-        } else if (const auto peer = WEIR_TRY(find(socket_, kHostLinkPeer));
+        } else if (const auto peer = WEIR_TRY(find_link(socket_, kHostLinkPeer));
                    peer && !peer->is_up()) {
             note(Kind::kLink, "weir1 was down");
             WEIR_CHECK(set_both());
@@ -254,25 +279,47 @@ class Ensure {
     }
 
     Result<void> routes() {
-        const auto wanted = wanted_routes(spec_, state_.ifindex);
+        const auto wanted = wanted_routes(spec_, state_);
         const auto have = WEIR_TRY(our_routes(socket_, state_.ifindex));
+        // Thousands, in a large cluster.
+        std::multimap<IpPrefix, const Route*> had;
+        std::set<IpPrefix> kept;
+        for (const Route& one : have)
+            had.emplace(one.dst, &one);
         for (const RouteSpec& want : wanted) {
-            const bool there = std::any_of(have.begin(), have.end(),
-                                           [&want](const Route& one) { return same(one, want); });
-            if (there) continue;
-            note(Kind::kRoute, "there was no route " + want.to_string());
-            WEIR_CHECK(socket_.run(put_route(want)));
+            kept.insert(want.dst);
+            WEIR_CHECK(ensure_route(want, had));
         }
         for (const Route& one : have) {
-            const bool kept =
-                std::any_of(wanted.begin(), wanted.end(),
-                            [&one](const RouteSpec& want) { return want.dst == one.dst; });
             // The kernel makes the route of weir0's own IPv6 address, which carries another
             // protocol.
-            if (kept) continue;
-            note(Kind::kRoute, "there was a route " + spec_of(one).to_string());
-            WEIR_CHECK(socket_.run(delete_route(spec_of(one))));
+            if (kept.contains(one.dst) || (one.gateway && !spec_.peers)) continue;
+            WEIR_CHECK(drop_route(one));
         }
+        return {};
+    }
+
+    Result<void> ensure_route(const RouteSpec& want,
+                              const std::multimap<IpPrefix, const Route*>& had) {
+        const auto [begin, end] = had.equal_range(want.dst);
+        bool there = false;
+        for (auto one = begin; one != end; ++one) {
+            if (same(*one->second, want)) {
+                there = true;
+            } else if (want.dst.family() == Family::kIpv6) {
+                // IPv4 has one route for a prefix and metric, which is replaced; IPv6 many.
+                WEIR_CHECK(drop_route(*one->second));
+            }
+        }
+        if (there) return {};
+        note(Kind::kRoute, "there was no route " + want.to_string());
+        return socket_.run(put_route(want));
+    }
+
+    Result<void> drop_route(const Route& one) {
+        note(Kind::kRoute, "there was a route " + spec_of(one).to_string());
+        auto deleted = socket_.run(delete_route(spec_of(one)));
+        if (!deleted && deleted.error().os_errno() != ESRCH) return deleted;
         return {};
     }
 
@@ -301,11 +348,12 @@ Result<HostLinkState> HostLink::ensure(const HostLinkSpec& spec) {
 
 Result<void> HostLink::remove() {
     Socket socket = WEIR_TRY(Socket::open());
-    const auto link = WEIR_TRY(find(socket, kHostLink));
+    const auto link = WEIR_TRY(find_link(socket, kHostLink));
     for (const Route& one : WEIR_TRY(our_routes(socket, std::nullopt))) {
         auto deleted = socket.run(delete_route(spec_of(one)));
         if (!deleted && deleted.error().code() != Errc::kNotFound) return deleted;
     }
+    WEIR_TRY(remove_overlay(socket));
     if (!link || !link->is_ours()) return {};
     auto deleted = socket.run(delete_link(link->ifindex));
     if (!deleted && deleted.error().os_errno() != ENODEV) return deleted;

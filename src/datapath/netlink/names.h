@@ -19,6 +19,12 @@ inline constexpr uint32_t kLinkGroup = 0x77656972;
 /// The pair in the host's namespace; routes and programs are on the first.
 inline constexpr std::string_view kHostLink = "weir0";
 inline constexpr std::string_view kHostLinkPeer = "weir1";
+/// What leads to pods of nodes that share no link with this one.
+inline constexpr std::string_view kOverlayLink = "weir_vxlan";
+/// Whether a link of this name is the host's own, and no pod's.
+constexpr bool is_host_link(std::string_view name) {
+    return name == kHostLink || name == kHostLinkPeer || name == kOverlayLink;
+}
 
 /// Host side of a pod's veth: "w", five hex digits of a hash of the container and interface, "-",
 /// the last eight characters of the pod's name (what differs between the pods of one Deployment).

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "datapath/netlink/objects.h"
 
+#include <arpa/inet.h>
 #include <linux/if.h>
 #include <linux/if_arp.h>
 #include <linux/pkt_cls.h>
@@ -44,6 +45,18 @@ void parse_af_spec(const nlattr* spec, Link& link) {
     if (conf == nullptr) return;
     link.inet_conf.resize(static_cast<size_t>(nla_len(conf)) / sizeof(uint32_t));
     std::memcpy(link.inet_conf.data(), nla_data(conf), link.inet_conf.size() * sizeof(uint32_t));
+}
+
+std::optional<uint16_t> parse_vxlan_port(const nlattr* data) {
+    const Attributes vxlan(data);
+    const nlattr* port = vxlan.find(IFLA_VXLAN_PORT);
+    if (vxlan.u8(IFLA_VXLAN_COLLECT_METADATA).value_or(0) == 0 || port == nullptr ||
+        nla_len(port) < static_cast<int>(sizeof(uint16_t))) {
+        return std::nullopt;
+    }
+    uint16_t value = 0;
+    std::memcpy(&value, nla_data(port), sizeof value);
+    return ntohs(value);
 }
 
 std::vector<uint32_t> parse_nexthops(const nlattr* multipath) {
@@ -92,7 +105,9 @@ std::optional<Link> parse_link(const nlmsghdr* message) {
     link.group = attributes.u32(IFLA_GROUP).value_or(0);
     link.operstate = attributes.u8(IFLA_OPERSTATE).value_or(0);
     link.mac = attributes.mac(IFLA_ADDRESS);
-    link.kind = Attributes(attributes.find(IFLA_LINKINFO)).text(IFLA_INFO_KIND);
+    const Attributes info(attributes.find(IFLA_LINKINFO));
+    link.kind = info.text(IFLA_INFO_KIND);
+    if (link.kind == "vxlan") link.vxlan_port = parse_vxlan_port(info.find(IFLA_INFO_DATA));
     parse_af_spec(attributes.find(IFLA_AF_SPEC), link);
     return link;
 }

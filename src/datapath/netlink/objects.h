@@ -28,6 +28,8 @@ struct Link {
     std::optional<MacAddress> mac;  ///< absent: not Ethernet-like
     std::optional<uint8_t> addr_gen_mode;
     std::vector<uint32_t> inet_conf;  ///< index: IPV4_DEVCONF_* - 1
+    /// Of a VXLAN device whose far ends are chosen for each packet; absent: it is none.
+    std::optional<uint16_t> vxlan_port;
 
     [[nodiscard]] bool is_up() const;
     [[nodiscard]] bool is_loopback() const;

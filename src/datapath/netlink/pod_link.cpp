@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "datapath/netlink/pod_link.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <iterator>
 #include <thread>
 
 #include <linux/if.h>
@@ -69,21 +71,6 @@ class Undo {
     bool armed_ = true;
 };
 
-/// Held while a link is made. Every request takes the kernel's one RTNL lock: more callers at once
-/// only make each other switch, and all of them finish last.
-class Turn {
-  public:
-    explicit Turn(std::counting_semaphore<>& turns) : turns_(turns) { turns_.acquire(); }
-    ~Turn() { turns_.release(); }
-    Turn(const Turn&) = delete;
-    Turn& operator=(const Turn&) = delete;
-    Turn(Turn&&) = delete;
-    Turn& operator=(Turn&&) = delete;
-
-  private:
-    std::counting_semaphore<>& turns_;
-};
-
 /// The kernel does not say which of the two names was taken.
 Error explain_existing(const Socket& pod, const NetNs& ns, const PodLinkSpec& spec, Error error) {
     if (pod.ifindex(spec.ifname)) {
@@ -107,16 +94,21 @@ Result<uint32_t> add_pair(Socket& host, const Socket& pod, const NetNs& ns,
     return Failure(explain_existing(pod, ns, spec, std::move(made).error()));
 }
 
-std::vector<Message> host_requests(uint32_t ifindex, const PodLinkSpec& spec,
-                                   PodPrograms programs) {
+std::vector<Message> naming_requests(uint32_t ifindex, const PodLinkSpec& spec) {
     std::vector<Message> requests;
     requests.push_back(add_alt_name(ifindex, alt_name(spec.container_id, spec.ifname)));
     LinkChange settings;
     settings.alias = spec.alias.substr(0, kMaxAlias);
     settings.no_autoconf = true;
     requests.push_back(set_link(ifindex, settings, "set alias of " + spec.host_ifname));
-    // The programs come before the link is up: no packet passes without them.
     requests.push_back(add_clsact(ifindex));
+    return requests;
+}
+
+std::vector<Message> opening_requests(uint32_t ifindex, const PodLinkSpec& spec,
+                                      PodPrograms programs) {
+    std::vector<Message> requests;
+    // The programs come before the link is up: no packet passes without them.
     requests.push_back(
         put_filter({ifindex, kIngress, programs.from_pod, "weir_pod_from", spec.endpoint}));
     requests.push_back(
@@ -227,8 +219,7 @@ Result<std::vector<FoundPodLink>> list_links(Socket& host) {
         get_links(), [&found] { found.clear(); },
         [&found](const nlmsghdr* message) {
             auto link = parse_link(message);
-            if (!link || !link->is_ours() || link->name == kHostLink ||
-                link->name == kHostLinkPeer) {
+            if (!link || !link->is_ours() || is_host_link(link->name)) {
                 return;
             }
             auto attachment = attachment_of(*link);
@@ -246,11 +237,17 @@ Result<PodLink> PodLinks::create(const NetNs& ns, const PodLinkSpec& spec,
     Socket host = WEIR_TRY(Socket::open());
     PodLink link;
     link.netns_cookie = WEIR_TRY(pod.netns_cookie());
-    const Turn turn(turns_);
+    std::optional<Turn> turn(turns_);
     link.host_ifindex = WEIR_TRY(add_pair(host, pod, ns, spec));
     Undo undo(host, link.host_ifindex);
     link.pod_ifindex = WEIR_TRY(pod.ifindex(spec.ifname));
-    auto requests = host_requests(link.host_ifindex, spec, programs);
+    auto requests = naming_requests(link.host_ifindex, spec);
+    WEIR_CHECK(host.run(requests));
+    // The first filter of a new clsact waits for a grace period, under the RTNL lock; but one does
+    // for all that were made before it. So those who wait make theirs first.
+    turn.reset();
+    turn.emplace(turns_);
+    requests = opening_requests(link.host_ifindex, spec, programs);
     WEIR_CHECK(host.run(requests));
     WEIR_CHECK(set_up_pod(threads_, ns, pod, link.pod_ifindex, spec));
     WEIR_CHECK(wait_for_carrier(host, link.host_ifindex, spec));
@@ -283,9 +280,8 @@ Result<void> PodLinks::repair_host(const PodLinkSpec& spec, PodPrograms programs
         change.mac = spec.host_mac;
         requests.push_back(set_link(ifindex, change, "set the address of " + spec.host_ifname));
     }
-    for (Message& request : host_requests(ifindex, spec, programs)) {
-        requests.push_back(std::move(request));
-    }
+    std::ranges::move(naming_requests(ifindex, spec), std::back_inserter(requests));
+    std::ranges::move(opening_requests(ifindex, spec, programs), std::back_inserter(requests));
     const auto answers = WEIR_TRY(host.exchange(requests));
     for (const Answer& answer : answers) {
         // What may only be added once says so.

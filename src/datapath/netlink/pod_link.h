@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <semaphore>
 #include <string>
 #include <vector>
 
@@ -13,6 +12,7 @@
 #include "datapath/netlink/names.h"
 #include "datapath/netlink/netns.h"
 #include "datapath/netlink/objects.h"
+#include "datapath/netlink/turn_queue.h"
 
 namespace weir::netlink {
 
@@ -102,7 +102,7 @@ class PodLinks {
     NetNsThread& threads_;
     /// Two: one prepares or answers while the other is in the kernel. Measured: half the median of
     /// thirty at once, the same maximum.
-    mutable std::counting_semaphore<> turns_{2};
+    mutable TurnQueue turns_{2};
 };
 
 /// Deletes every link of ours in the calling thread's namespace at once: pods' and weir0.

@@ -114,6 +114,26 @@ Message new_veth(const VethEnd& end, const VethEnd& peer) {
     return message;
 }
 
+Message new_vxlan(const VxlanLink& link) {
+    Message message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL,
+                    fmt::format("create the VXLAN device {} on UDP port {}", link.name, link.port));
+    message.header(link_header(link.ifindex));
+    message.put_string(IFLA_IFNAME, link.name);
+    message.put_mac(IFLA_ADDRESS, link.mac);
+    message.put_u32(IFLA_MTU, link.mtu);
+    message.put_u32(IFLA_GROUP, kLinkGroup);
+    const uint16_t port = htons(link.port);
+    message.nest(IFLA_LINKINFO, [&] {
+        message.put_string(IFLA_INFO_KIND, "vxlan");
+        message.nest(IFLA_INFO_DATA, [&] {
+            message.put_u8(IFLA_VXLAN_COLLECT_METADATA, 1);
+            message.put_u8(IFLA_VXLAN_LEARNING, 0);
+            message.put(IFLA_VXLAN_PORT, &port, sizeof port);
+        });
+    });
+    return message;
+}
+
 Message delete_link(uint32_t ifindex) {
     return std::move(Message(RTM_DELLINK, 0, fmt::format("delete link {}", ifindex))
                          .header(link_header(ifindex)));

@@ -27,6 +27,16 @@ struct VethEnd {
 };
 /// A veth pair of ours, both ends down. Fails with EEXIST if either name is taken.
 Message new_veth(const VethEnd& end, const VethEnd& peer);
+/// A VXLAN device of ours, down, whose far ends are chosen for each packet by a program, and that
+/// learns none. Fails with EEXIST if the name is taken, or another such device has the port.
+struct VxlanLink {
+    std::string name;
+    MacAddress mac{};
+    uint32_t mtu = 0;
+    uint16_t port = 0;     ///< UDP
+    uint32_t ifindex = 0;  ///< EBUSY if another link has it; 0: whatever is free
+};
+Message new_vxlan(const VxlanLink& link);
 Message delete_link(uint32_t ifindex);
 Message get_link(uint32_t ifindex);
 Message get_link(const std::string& name);

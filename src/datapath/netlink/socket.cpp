@@ -91,7 +91,7 @@ Result<Socket> Socket::subscribe(std::span<const unsigned> groups) {
     return socket;
 }
 
-Result<void> Socket::send(std::span<Message> requests) {
+Result<void> Socket::send(std::span<Message> requests, Acks acks) {
     std::vector<iovec> parts;
     parts.reserve(requests.size());
     for (const Message& request : requests) {
@@ -100,6 +100,11 @@ Result<void> Socket::send(std::span<Message> requests) {
         }
         nlmsghdr* header = request.raw_header();
         header->nlmsg_seq = ++sequence_;
+        if (acks == Acks::kEach || &request == &requests.back()) {
+            header->nlmsg_flags |= NLM_F_ACK;
+        } else {
+            header->nlmsg_flags &= static_cast<uint16_t>(~NLM_F_ACK);
+        }
         parts.push_back({header, NLMSG_ALIGN(header->nlmsg_len)});
     }
     sockaddr_nl kernel{};
@@ -118,23 +123,23 @@ Result<void> Socket::send(std::span<Message> requests) {
 }
 
 Result<std::span<const char>> Socket::receive_datagram() {
-    buffer_.resize(kDatagram);
+    if (!buffer_) buffer_ = std::make_unique_for_overwrite<char[]>(kDatagram);
     ssize_t size = 0;
     do {
-        size = ::recv(fd_.get(), buffer_.data(), buffer_.size(), MSG_TRUNC);
+        size = ::recv(fd_.get(), buffer_.get(), kDatagram, MSG_TRUNC);
     } while (size < 0 && errno == EINTR);
     if (size < 0) return fail_errno(errno, "receive from rtnetlink");
-    if (static_cast<size_t>(size) > buffer_.size()) {
+    if (static_cast<size_t>(size) > kDatagram) {
         return fail(Errc::kInternal, "rtnetlink sent a datagram of {} bytes, more than the {} kept",
-                    size, buffer_.size());
+                    size, kDatagram);
     }
-    return std::span<const char>(buffer_.data(), static_cast<size_t>(size));
+    return std::span<const char>(buffer_.get(), static_cast<size_t>(size));
 }
 
 Result<void> Socket::collect(std::span<Message> requests, std::vector<Answer>& answers) {
     const uint32_t first = sequence_ - static_cast<uint32_t>(requests.size()) + 1;
-    size_t open = requests.size();
-    while (open > 0) {
+    bool open = true;
+    while (open) {
         const auto bytes = WEIR_TRY(receive_datagram());
         auto* message = reinterpret_cast<nlmsghdr*>(const_cast<char*>(bytes.data()));
         int left = static_cast<int>(bytes.size());
@@ -144,7 +149,7 @@ Result<void> Socket::collect(std::span<Message> requests, std::vector<Answer>& a
             Answer& answer = answers[answers.size() - requests.size() + index];
             if (message->nlmsg_type == NLMSG_ERROR) {
                 answer.outcome = outcome_of(message, requests[index].what());
-                open--;
+                open = open && index + 1 < requests.size();
             } else {
                 answer.objects.emplace_back(reinterpret_cast<const char*>(message),
                                             message->nlmsg_len);
@@ -155,11 +160,15 @@ Result<void> Socket::collect(std::span<Message> requests, std::vector<Answer>& a
 }
 
 Result<std::vector<Answer>> Socket::exchange(std::span<Message> requests) {
+    return exchange(requests, Acks::kEach);
+}
+
+Result<std::vector<Answer>> Socket::exchange(std::span<Message> requests, Acks acks) {
     std::vector<Answer> answers;
     answers.reserve(requests.size());
     while (!requests.empty()) {
         auto batch = requests.subspan(0, std::min(requests.size(), kMaxBatch));
-        WEIR_CHECK(send(batch));
+        WEIR_CHECK(send(batch, acks));
         answers.resize(answers.size() + batch.size());
         WEIR_CHECK(collect(batch, answers));
         requests = requests.subspan(batch.size());
@@ -168,7 +177,7 @@ Result<std::vector<Answer>> Socket::exchange(std::span<Message> requests) {
 }
 
 Result<void> Socket::run(std::span<Message> requests) {
-    const auto answers = WEIR_TRY(exchange(requests));
+    const auto answers = WEIR_TRY(exchange(requests, Acks::kLast));
     for (const Answer& answer : answers) {
         if (!answer.outcome) return Failure(answer.outcome.error());
     }
@@ -191,7 +200,7 @@ Result<std::string> Socket::get(Message request) {
 
 Result<bool> Socket::dump_once(Message& request, const OnObject& each) {
     request.raw_header()->nlmsg_flags |= NLM_F_DUMP;
-    WEIR_CHECK(send(std::span(&request, 1)));
+    WEIR_CHECK(send(std::span(&request, 1), Acks::kEach));
     bool whole = true;
     for (;;) {
         const auto bytes = WEIR_TRY(receive_datagram());

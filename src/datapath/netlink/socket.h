@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -56,14 +57,17 @@ class Socket {
   private:
     explicit Socket(Fd fd) : fd_(std::move(fd)) {}
     static Result<Socket> make(int flags);
-    Result<void> send(std::span<Message> requests);
+    /// Whose success the kernel is to say; it tells of failures unasked, and in order.
+    enum class Acks { kEach, kLast };
+    Result<void> send(std::span<Message> requests, Acks acks);
+    Result<std::vector<Answer>> exchange(std::span<Message> requests, Acks acks);
     Result<void> collect(std::span<Message> requests, std::vector<Answer>& answers);
     Result<bool> dump_once(Message& request, const OnObject& each);
     Result<std::span<const char>> receive_datagram();
 
     Fd fd_;
     uint32_t sequence_ = 0;
-    std::vector<char> buffer_;
+    std::unique_ptr<char[]> buffer_;  ///< of kDatagram bytes; made when it is needed, not cleared
 };
 
 }  // namespace weir::netlink

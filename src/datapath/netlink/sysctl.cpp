@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "datapath/netlink/sysctl.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include <fcntl.h>
@@ -9,15 +10,31 @@
 #include <boost/json.hpp>
 
 #include "common/fd.h"
+#include "common/number.h"
 
 namespace weir::netlink {
 namespace {
 
 namespace json = boost::json;
 
-constexpr std::string_view kRoot = "/proc/sys/";
 const std::string kReservedPorts = "net/ipv4/ip_local_reserved_ports";
+const std::string kLocalRange = "net/ipv4/ip_local_port_range";
 constexpr int64_t kVersion = 1;
+
+/// "32768\t60999"
+Result<PortRange> parse_local_range(std::string_view text) {
+    const size_t tab = text.find('\t');
+    const auto first = whole_number<uint16_t>(text.substr(0, tab));
+    const auto last =
+        tab == std::string_view::npos ? std::nullopt : whole_number<uint16_t>(text.substr(tab + 1));
+    if (!first || !last) return fail(Errc::kInvalid, "{} is \"{}\"", kLocalRange, text);
+    return PortRange{*first, *last};
+}
+
+std::filesystem::path& sysctl_root() {
+    static std::filesystem::path root = "/proc/sys";
+    return root;
+}
 
 std::string trim(std::string text) {
     while (!text.empty() && (text.back() == '\n' || text.back() == ' '))
@@ -27,18 +44,24 @@ std::string trim(std::string text) {
 
 }  // namespace
 
+void set_sysctl_root(const std::filesystem::path& root) {
+    sysctl_root() = root;
+}
+
 Result<std::string> read_sysctl(const std::string& name) {
-    return trim(WEIR_TRY(read_file(std::string(kRoot) + name)));
+    return trim(WEIR_TRY(read_file(sysctl_root() / name)));
 }
 
 Result<void> write_sysctl(const std::string& name, std::string_view value) {
-    const std::string path = std::string(kRoot) + name;
+    const std::filesystem::path path = sysctl_root() / name;
     const int raw = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
     if (raw < 0) {
         const int reason = errno;
         if (reason == EROFS) {
-            return fail_errno(reason, "set {} to {} (mount /proc/sys writable for Weir)", name,
-                              value);
+            return fail_errno(reason,
+                              "set {} to {} ({} is read-only: mount the host's "
+                              "/proc/sys/net elsewhere and name that place with --proc-sys)",
+                              name, value, sysctl_root().string());
         }
         return fail_errno(reason, "set {} to {}", name, value);
     }
@@ -134,6 +157,27 @@ Result<void> SysctlJournal::reserve_ports(const std::vector<PortRange>& ports) {
     if (ours == ports_) return {};
     ports_ = ours;
     return save();
+}
+
+Result<void> SysctlJournal::leave_local_range(const PortRange& ports) {
+    const std::string current = WEIR_TRY(read_sysctl(kLocalRange));
+    std::string base = current;
+    if (const auto known = entries_.find(kLocalRange); known != entries_.end()) {
+        if (known->second.ours == current) {
+            base = known->second.original;
+        } else {
+            entries_.erase(known);  // somebody's own choice, which is what a cleanup restores
+        }
+    }
+    const auto rest = subtract_ports({WEIR_TRY(parse_local_range(base))}, {ports});
+    const auto largest = std::ranges::max_element(
+        rest, {}, [](const PortRange& range) { return range.last - range.first; });
+    if (largest == rest.end()) {
+        return fail(Errc::kInvalid, "{} ({}-{}) lies within Weir's own ports {}-{}: choose others",
+                    kLocalRange, base.substr(0, base.find('\t')), base.substr(base.find('\t') + 1),
+                    ports.first, ports.last);
+    }
+    return set(kLocalRange, fmt::format("{}\t{}", largest->first, largest->last));
 }
 
 Result<bool> SysctlJournal::put_back(const std::string& name, const Entry& entry) {

@@ -11,6 +11,10 @@
 
 namespace weir::netlink {
 
+/// Where kernel settings are, if not at /proc/sys: a container sees its own read-only, and may have
+/// the host's mounted elsewhere. To be called before there are threads.
+void set_sysctl_root(const std::filesystem::path& root);
+
 /// A kernel setting by its path below /proc/sys, in the calling thread's network namespace.
 Result<std::string> read_sysctl(const std::string& name);
 Result<void> write_sysctl(const std::string& name, std::string_view value);
@@ -42,6 +46,11 @@ class SysctlJournal {
     /// Adds `ports` to net.ipv4.ip_local_reserved_ports; of those that Weir added before, the ones
     /// no longer wanted leave.
     Result<void> reserve_ports(const std::vector<PortRange>& ports);
+
+    /// Takes `ports` out of net.ipv4.ip_local_port_range, of which the larger rest stays. Reserved
+    /// ports within it would not do: the kernel goes on from one of them to the next that is free,
+    /// so the first behind them would be chosen far too often, and found after a long search.
+    Result<void> leave_local_range(const PortRange& ports);
 
     /// Puts one setting back, if it still has the value we gave it, and forgets it.
     Result<void> restore(const std::string& name);

@@ -88,7 +88,7 @@ void Watcher::notice_link(const nlmsghdr* message, Clock::time_point now) {
     const auto link = parse_link(message);
     if (!link) return;
     // By name too: a weir0 deleted and made again by somebody has another index.
-    if (link->name == kHostLink || link->name == kHostLinkPeer) mark_host(now);
+    if (is_host_link(link->name)) mark_host(now);
     mark_ifindex(link->ifindex, now);
 }
 
@@ -98,7 +98,8 @@ void Watcher::notice_route(const nlmsghdr* message, Clock::time_point now) {
     if (route->protocol == kRouteProtocol && message->nlmsg_type == RTM_DELROUTE) {
         for (const uint32_t oif : route->oifs)
             mark_ifindex(oif, now);
-        if (route->type == RTN_UNREACHABLE) mark_host(now);
+        // To nowhere, or over another node.
+        if (route->type == RTN_UNREACHABLE || route->gateway) mark_host(now);
     }
     // Also a route of somebody else in the place of ours.
     const auto pod = by_address_.find(route->dst.address());

@@ -61,6 +61,111 @@ class HostLinkTest : public test::HostTest {
     HostLinkSpec spec_;
 };
 
+// Down, and without routes, until programs are attached; put back with the index that these know.
+TEST_F(HostLinkTest, TheOverlayIsUpOnlyWhileItIsServed) {
+    spec_.overlay = OverlaySpec{.port = 4789, .mtu = 1350, .mac = spec_.mac};
+    spec_.peers = {
+        {{.pods = *IpPrefix::parse("10.244.2.0/24"), .via = *IpAddress::parse("169.254.1.1")},
+         {.pods = *IpPrefix::parse("fd00:10:244:2::/64"),
+          .via = *IpAddress::parse("fe80::ecee:eeff:feee:eeee")}}};
+    const auto routes = [] {
+        return sh("ip route show proto 87 dev weir_vxlan") +
+               sh("ip -6 route show proto 87 dev weir_vxlan");
+    };
+    auto state = ensure();
+    EXPECT_TRUE(state.overlay.created);
+    EXPECT_FALSE(state.overlay.up);
+    EXPECT_THAT(routes(), IsEmpty());
+    EXPECT_THAT(sh("ip -d link show weir_vxlan"),
+                AllOf(HasSubstr("external"), HasSubstr("dstport 4789"), HasSubstr("mtu 1350"),
+                      HasSubstr("NOARP"), HasSubstr("nolearning"), HasSubstr("state DOWN"),
+                      HasSubstr("link/ether ee:ee:ee:ee:ee:ee")));
+
+    const uint32_t index = state.overlay.ifindex;
+    spec_.overlay->served = index;
+    state = ensure();
+    EXPECT_FALSE(state.overlay.created);
+    EXPECT_TRUE(state.overlay.up);
+    EXPECT_THAT(routes(), AllOf(HasSubstr("10.244.2.0/24 via 169.254.1.1 src 10.244.1.1 onlink"),
+                                HasSubstr("fd00:10:244:2::/64 via fe80::ecee:eeff:feee:eeee src "
+                                          "fd00:10:244:1::1")));
+    EXPECT_THAT(ensure().repaired, IsEmpty());
+
+    sh("ip link set weir_vxlan down mtu 1400");
+    EXPECT_TRUE(ensure().overlay.up);
+    EXPECT_THAT(sh("ip link show weir_vxlan"), HasSubstr("mtu 1350"));
+    EXPECT_THAT(routes(), HasSubstr("10.244.2.0/24"));
+
+    sh("ip link del weir_vxlan");
+    state = ensure();
+    EXPECT_TRUE(state.overlay.created);
+    EXPECT_EQ(state.overlay.ifindex, index);
+    EXPECT_FALSE(state.overlay.up) << "nothing is attached to the new one";
+    EXPECT_TRUE(ensure().overlay.up);
+
+    spec_.overlay.reset();
+    spec_.peers = std::vector<PeerRoute>();
+    ensure();
+    EXPECT_FALSE(succeeds("ip link show weir_vxlan"));
+    EXPECT_THAT(ensure().repaired, IsEmpty());
+}
+
+TEST_F(HostLinkTest, TheOverlaysPortChangesAndOthersDevicesAreNamed) {
+    spec_.overlay = OverlaySpec{.port = 4789, .mtu = 1350, .mac = spec_.mac};
+    const auto first = ensure();
+    spec_.overlay->port = 4790;
+    EXPECT_TRUE(ensure().overlay.created);
+    EXPECT_THAT(sh("ip -d link show weir_vxlan"), HasSubstr("dstport 4790"));
+    ASSERT_TRUE(link_->remove().has_value());
+    EXPECT_FALSE(succeeds("ip link show weir_vxlan"));
+
+    sh("ip link add flannel.1 type vxlan id 1 dstport 4790 && ip link set flannel.1 up");
+    const auto down = ensure();
+    spec_.overlay->served = down.overlay.ifindex;
+    auto taken = link_->ensure(spec_);
+    ASSERT_FALSE(taken.has_value());
+    EXPECT_THAT(taken.error().message(), HasSubstr("UDP port 4790 is taken"));
+    sh("ip link del weir_vxlan && ip link del flannel.1 && "
+       "ip link add weir_vxlan type bridge");
+    taken = link_->ensure(spec_);
+    ASSERT_FALSE(taken.has_value());
+    EXPECT_THAT(taken.error().message(), HasSubstr("that Weir did not make"));
+}
+
+// Another node's pods are reached over it; who does not know the other nodes yet, an agent that
+// starts, leaves the routes of the one before.
+TEST_F(HostLinkTest, RoutesToPeersFollowAndStayWhileTheyAreNotKnown) {
+    sh("ip link add up0 type veth peer name up1 && ip link set up0 up && ip link set up1 up");
+    const uint32_t up0 = if_nametoindex("up0");
+    const auto peer = [up0](const char* pods, const char* via) {
+        return PeerRoute{*IpPrefix::parse(pods), *IpAddress::parse(via), up0};
+    };
+    const auto shown = [] {
+        return sh("ip route show proto 87 dev up0") + sh("ip -6 route show proto 87 dev up0");
+    };
+    ensure();
+    spec_.peers = {{peer("10.244.2.0/24", "192.0.2.2"), peer("fd00:10:244:2::/64", "fd00::2")}};
+    EXPECT_EQ(ensure().repaired.size(), 2U);
+    EXPECT_THAT(shown(), AllOf(HasSubstr("10.244.2.0/24 via 192.0.2.2 onlink"),
+                               HasSubstr("fd00:10:244:2::/64 via fd00::2")));
+    EXPECT_TRUE(ensure().repaired.empty());
+    spec_.peers = {{peer("10.244.2.0/24", "192.0.2.3"), peer("fd00:10:244:2::/64", "fd00::3")}};
+    ensure();
+    EXPECT_THAT(shown(),
+                AllOf(HasSubstr("10.244.2.0/24 via 192.0.2.3"), Not(HasSubstr("192.0.2.2")),
+                      HasSubstr("fd00:10:244:2::/64 via fd00::3"), Not(HasSubstr("fd00::2 "))));
+    spec_.peers.reset();
+    EXPECT_TRUE(ensure().repaired.empty());
+    EXPECT_THAT(shown(), HasSubstr("10.244.2.0/24 via 192.0.2.3"));
+    spec_.peers = std::vector<PeerRoute>();
+    ensure();
+    EXPECT_EQ(shown(), "");
+    spec_.peers = {{peer("10.244.2.0/24", "192.0.2.2")}};
+    ensure();
+    EXPECT_TRUE(link_->remove());
+    EXPECT_EQ(shown(), "");
+}
+
 TEST_F(HostLinkTest, MakesWhatAnIndependentToolSees) {
     const HostLinkState state = ensure();
     EXPECT_TRUE(state.created);

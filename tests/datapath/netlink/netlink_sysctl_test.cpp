@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fstream>
+#include <map>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "common/fd.h"
 #include "datapath/netlink/sysctl.h"
 #include "datapath/netlink/testbed.h"
 
@@ -35,6 +40,7 @@ TEST(PortsTest, Subtracts) {
 class SysctlTest : public test::HostTest {
   protected:
     static constexpr auto kSetting = "net/ipv4/conf/lo/rp_filter";
+    static constexpr auto kRange = "net/ipv4/ip_local_port_range";
     static constexpr auto kPorts = "net/ipv4/ip_local_reserved_ports";
 
     void SetUp() override {
@@ -52,6 +58,20 @@ class SysctlTest : public test::HostTest {
     std::filesystem::path file_;
 };
 
+TEST_F(SysctlTest, AContainerNamesWhereTheSettingsAre) {
+    const std::filesystem::path root = fmt::format("/tmp/weir-proc-sys-{}", ::getpid());
+    std::filesystem::create_directories(root / "net/ipv4/conf/lo");
+    std::ofstream(root / kSetting) << "7\n";
+    ASSERT_OK(write_sysctl(kSetting, "1"));
+    set_sysctl_root(root);
+    EXPECT_EQ(*read_sysctl(kSetting), "7");
+    const auto missing = write_sysctl("net/none", "1");
+    set_sysctl_root("/proc/sys");
+    EXPECT_FALSE(missing);
+    EXPECT_EQ(*read_sysctl(kSetting), "1");
+    std::filesystem::remove_all(root);
+}
+
 TEST_F(SysctlTest, PutsBackWhatWasBeforeTheFirstChange) {
     ASSERT_OK(write_sysctl(kSetting, "1"));
     {
@@ -66,6 +86,48 @@ TEST_F(SysctlTest, PutsBackWhatWasBeforeTheFirstChange) {
     EXPECT_THAT(*left, IsEmpty());
     EXPECT_EQ(*read_sysctl(kSetting), "1");
     EXPECT_FALSE(std::filesystem::exists(file_));
+}
+
+TEST_F(SysctlTest, TheLocalRangeEndsBeforeOurPortsUntilRestored) {
+    ASSERT_OK(write_sysctl(kRange, "32768\t60999"));
+    for (int life = 0; life < 2; ++life) {
+        SysctlJournal journal = open();
+        ASSERT_OK(journal.leave_local_range({45056, 65535}));
+        EXPECT_EQ(*read_sysctl(kRange), "32768\t45055");
+    }
+    SysctlJournal journal = open();
+    ASSERT_OK(journal.leave_local_range({50000, 65535}));  // configured otherwise
+    EXPECT_EQ(*read_sysctl(kRange), "32768\t49999");
+    ASSERT_OK(write_sysctl(kRange, "20000\t60000"));  // somebody's choice
+    ASSERT_OK(journal.leave_local_range({21000, 30000}));
+    EXPECT_EQ(*read_sysctl(kRange), "30001\t60000");
+    EXPECT_FALSE(journal.leave_local_range({10000, 65535}));
+    EXPECT_EQ(*read_sysctl(kRange), "30001\t60000");
+    ASSERT_OK(open().restore_all());
+    EXPECT_EQ(*read_sysctl(kRange), "20000\t60000");
+}
+
+// What reserved ports within the range would do, and why it is made smaller.
+TEST_F(SysctlTest, NoLocalPortIsChosenFarMoreOftenThanOthers) {
+    ASSERT_OK(write_sysctl(kRange, "32768\t60999"));
+    SysctlJournal journal = open();
+    ASSERT_OK(journal.reserve_ports({{45056, 65535}}));
+    ASSERT_OK(journal.leave_local_range({45056, 65535}));
+    test::sh("ip link set lo up");
+    std::map<uint16_t, int> seen;
+    for (int i = 0; i < 2000; ++i) {
+        const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+        sockaddr_in to{};
+        to.sin_family = AF_INET;
+        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        to.sin_port = htons(9);
+        ASSERT_EQ(::connect(socket.get(), reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
+        socklen_t size = sizeof to;
+        ASSERT_EQ(::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&to), &size), 0);
+        ++seen[ntohs(to.sin_port)];
+    }
+    for (const auto& [port, times] : seen)
+        EXPECT_LT(times, 20) << port;
 }
 
 TEST_F(SysctlTest, NothingIsRememberedOfASettingThatWasRightAlready) {

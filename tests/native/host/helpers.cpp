@@ -154,6 +154,15 @@ long weir_host_bpf_fib_lookup(void* /*context*/, bpf_fib_lookup* params, int siz
     if (!Machine::get().route) return BPF_FIB_LKUP_RET_NOT_FWDED;
     return Machine::get().route(*params, flags);
 }
+// No packet of this machine comes through a tunnel.
+long weir_host_bpf_skb_get_tunnel_key(__sk_buff* /*skb*/, bpf_tunnel_key* /*key*/,
+                                      uint32_t /*size*/, uint64_t /*flags*/) {
+    return -EINVAL;
+}
+long weir_host_bpf_skb_set_tunnel_key(__sk_buff* /*skb*/, bpf_tunnel_key* /*key*/, uint32_t size,
+                                      uint64_t /*flags*/) {
+    return size == sizeof(bpf_tunnel_key) ? 0 : -EINVAL;
+}
 long weir_host_bpf_check_mtu(void* /*context*/, uint32_t /*ifindex*/, uint32_t* mtu,
                              int32_t /*difference*/, uint64_t /*flags*/) {
     if (mtu != nullptr) *mtu = 1500;

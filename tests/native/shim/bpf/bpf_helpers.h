@@ -88,6 +88,10 @@ WEIR_HOST(long, bpf_redirect_neigh, __u32 ifindex, struct bpf_redir_neigh* param
           __u64 flags);
 WEIR_HOST(long, bpf_clone_redirect, struct __sk_buff* skb, __u32 ifindex, __u64 flags);
 WEIR_HOST(long, bpf_fib_lookup, void* ctx, struct bpf_fib_lookup* params, int size, __u32 flags);
+WEIR_HOST(long, bpf_skb_get_tunnel_key, struct __sk_buff* skb, struct bpf_tunnel_key* key,
+          __u32 size, __u64 flags);
+WEIR_HOST(long, bpf_skb_set_tunnel_key, struct __sk_buff* skb, struct bpf_tunnel_key* key,
+          __u32 size, __u64 flags);
 WEIR_HOST(long, bpf_check_mtu, void* ctx, __u32 ifindex, __u32* mtu, __s32 difference, __u64 flags);
 
 /* sockets */

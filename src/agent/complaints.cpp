@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/complaints.h"
+
+#include "kube/api/event_book.h"
+#include "kube/api/resource.h"
+
+namespace weir::agent {
+namespace {
+
+using kube::api::EventNote;
+using Cause = lb::Problem::Cause;
+
+/// "v1" of "/api/v1", "discovery.k8s.io/v1" of "/apis/discovery.k8s.io/v1".
+std::string api_version(kube::Kind kind) {
+    const std::string_view path = kube::api::resource_of(kind).group_path;
+    return std::string(path.substr(path.find('/', 1) + 1));
+}
+
+EventNote note_on(kube::Kind kind, const model::ObjectName& name, std::string_view uid) {
+    return {.regarding = {.api_version = api_version(kind),
+                          .kind = std::string(to_string(kind)),
+                          .ns = name.ns.str(),
+                          .name = name.name.str(),
+                          .uid = std::string(uid)}};
+}
+
+std::string_view reason_of(Cause cause) {
+    switch (cause) {
+        case Cause::kNoRoom:
+            return "NoRoomInTables";
+        case Cause::kRangesNoRoom:
+            return "NoRoomForSourceRanges";
+        case Cause::kAddressTaken:
+            return "AddressTaken";
+    }
+    return "";
+}
+
+std::string_view advice_for(Cause cause) {
+    switch (cause) {
+        case Cause::kNoRoom:
+            return "raise the table's capacity (max-services, max-slots, max-backends), or remove "
+                   "Services";
+        case Cause::kRangesNoRoom:
+            return "raise max-source-ranges, or shorten spec.loadBalancerSourceRanges";
+        case Cause::kAddressTaken:
+            return "give one of the two another address or port";
+    }
+    return "";
+}
+
+}  // namespace
+
+EventNote Complaints::about_service(const model::ObjectName& name) const {
+    const auto* service = objects_.store().find<model::Service>(name);
+    return note_on(kube::Kind::kService, name, service == nullptr ? "" : service->meta.uid.str());
+}
+
+EventNote Complaints::about_pod(const model::ObjectName& name) const {
+    const auto* pod = objects_.store().find<model::Pod>(name);
+    return note_on(kube::Kind::kPod, name, pod == nullptr ? "" : pod->meta.uid.str());
+}
+
+void Complaints::add_refused(std::vector<Note>& out) const {
+    for (const auto& [key, refused] : api_.refused()) {
+        for (const auto& problem : refused.problems) {
+            Note note = note_on(key.kind, key.name, refused.uid);
+            note.reason = "Refused";
+            note.action = "Reading";
+            note.text = fmt::format(
+                "{}{}{}: correct it; until then the agents go on with what "
+                "they knew of this object",
+                problem.path, problem.path.empty() ? "" : ": ", problem.message);
+            note.of_cluster = true;
+            out.push_back(std::move(note));
+            if (out.size() >= kMaxAtATime) return;
+        }
+    }
+}
+
+void Complaints::add_tables(std::vector<Note>& out) const {
+    for (const auto& problem : objects_.tables().problems()) {
+        if (out.size() >= kMaxAtATime) return;
+        const std::string_view owner = problem.name.service.name.view();
+        const bool of_pod = owner.starts_with(model::kHostPortOwner);
+        Note note = of_pod ? about_pod({problem.name.service.ns,
+                                        model::Text(owner.substr(model::kHostPortOwner.size()))})
+                           : about_service(problem.name.service);
+        if (note.regarding.uid.empty()) continue;  // its object comes, or is gone
+        note.reason = reason_of(problem.cause);
+        note.action = "Programming";
+        note.text = fmt::format("{} {}/{} of {}: {}: {}", of_pod ? "hostPort" : "spec.ports: port",
+                                problem.name.port.empty() ? "(unnamed)" : problem.name.port.str(),
+                                model::to_string(problem.name.protocol),
+                                problem.name.family == Family::kIpv4 ? "IPv4" : "IPv6",
+                                problem.text, advice_for(problem.cause));
+        note.of_cluster = !of_pod;
+        out.push_back(std::move(note));
+    }
+}
+
+void Complaints::add_warnings(std::vector<Note>& out) const {
+    for (const auto& [service, warnings] : objects_.warnings()) {
+        for (const auto& warning : warnings) {
+            if (out.size() >= kMaxAtATime) return;
+            Note note = about_service(service);
+            if (note.regarding.uid.empty()) continue;
+            note.reason = "PartlyIgnored";
+            note.action = "Compiling";
+            note.text = warning + ": correct it; the rest is in force";
+            note.of_cluster = true;
+            out.push_back(std::move(note));
+        }
+    }
+}
+
+std::vector<EventNote> Complaints::current(const std::string& of_node) const {
+    std::vector<Note> out;
+    if (!of_node.empty()) {
+        const auto* node = objects_.store().find<model::Node>({{}, model::Text(node_)});
+        Note note = note_on(kube::Kind::kNode, {{}, model::Text(node_)},
+                            node == nullptr ? "" : node->meta.uid.str());
+        note.reason = "PodRangeRefused";
+        note.action = "Configuring";
+        note.text = "spec.podCIDRs: " + of_node;
+        out.push_back(std::move(note));
+    }
+    add_refused(out);
+    add_tables(out);
+    add_warnings(out);
+    return out;
+}
+
+void Complaints::look(Clock::time_point now, const std::string& of_node) {
+    const bool leading = api_.leading();
+    for (Note& note : current(of_node)) {
+        if (note.of_cluster && !leading) continue;
+        Told& told = told_[event_name(note)];
+        told.lasts = true;
+        if (told.at != Clock::time_point() && now - told.at < kRepeat) continue;
+        told.at = now;
+        api_.tell(std::move(note));
+    }
+    // What is over is told again if it comes back. Another one may be elected meanwhile.
+    for (auto it = told_.begin(); it != told_.end();)
+        it = std::exchange(it->second.lasts, false) ? std::next(it) : told_.erase(it);
+}
+
+}  // namespace weir::agent

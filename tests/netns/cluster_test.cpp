@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+// An agent whose objects come from a real API server.
+#include <csignal>
+#include <thread>
+
+#include <gmock/gmock.h>
+
+#include "kube_api/control_plane.h"
+#include "netns/node.h"
+#include "netns/web.h"
+
+namespace weir::test {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+
+constexpr std::string_view kObjects = R"(
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: node-1}
+spec:
+  taints: [{key: node.weir.io/agent-not-ready, effect: NoSchedule}, {key: other, effect: NoSchedule}]
+  podCIDR: 10.244.7.0/24
+  podCIDRs: [10.244.7.0/24, "fd00:10:244:7::/64"]
+)";
+
+/// A Service with the server outside of the node as its endpoint.
+std::string service_outside(const std::string& name, const std::string& address) {
+    return fmt::format(R"(
+apiVersion: v1
+kind: Service
+metadata: {{name: {0}, namespace: shop}}
+spec: {{clusterIP: {1}, ports: [{{name: http, port: 80}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {0}-1, namespace: shop, labels: {{kubernetes.io/service-name: {0}}}}}
+addressType: IPv4
+endpoints: [{{addresses: [192.0.2.2]}}]
+ports: [{{name: http, port: 8080, protocol: TCP}}]
+)",
+                       name, address);
+}
+
+class ClusterTest : public testing::Test {
+  protected:
+    void SetUp() override {
+        if (const std::string missing = ControlPlane::missing(); !missing.empty()) {
+            GTEST_SKIP() << missing;
+        }
+        node_.emplace();
+        plane_.emplace(ControlPlane::Net::kCallers);
+        plane_->apply(kObjects);
+        plane_->apply(service_outside("web", "10.96.0.80"));
+        plane_->make_agent("agent");
+        flags_ = {"--source=kubernetes", "--kubeconfig=" + plane_->kubeconfig("agent").string()};
+    }
+    void TearDown() override {
+        plane_.reset();
+        node_.reset();
+    }
+    std::string web() const { return http(node_->host(), "10.96.0.80"); }
+    bool web_answers() const {
+        return eventually([this] { return web().starts_with("outside to "); }, 20s);
+    }
+
+    std::optional<Node> node_;
+    std::optional<ControlPlane> plane_;
+    std::vector<std::string> flags_;
+};
+
+TEST_F(ClusterTest, ServicesOfTheClusterAreServed) {
+    ASSERT_TRUE(node_->start_agent(flags_));
+    EXPECT_TRUE(web_answers()) << web();
+    EXPECT_THAT(node_->weir_ok({"service", "list"}), testing::ContainsRegex("shop +web "));
+    EXPECT_THAT(node_->weir_ok({"status"}), HasSubstr("watching since"));
+    EXPECT_THAT(node_->weir_ok({"ipam", "list"}), HasSubstr("10.244.7.0/24"))
+        << "pod ranges are those of the Node";
+
+    // The node may take pods now, and what others say about it stays.
+    const auto taints = [this] {
+        return plane_->kubectl({"get", "node", "node-1", "-o", "jsonpath={.spec.taints[*].key}"});
+    };
+    EXPECT_TRUE(eventually([&] { return taints().find("agent-not-ready") == std::string::npos; }));
+    EXPECT_THAT(taints(), HasSubstr("other"));
+    EXPECT_EQ(
+        plane_->kubectl({"get", "node", "node-1", "-o",
+                         "jsonpath={.status.conditions[?(@.type=='NetworkUnavailable')].status}"}),
+        "False");
+
+    plane_->apply(service_outside("more", "10.96.0.81"));
+
+    const auto more_answers = [this] {
+        return http(node_->host(), "10.96.0.81").starts_with("outside to ");
+    };
+    EXPECT_TRUE(eventually(more_answers));
+    plane_->kubectl({"-n", "shop", "delete", "service", "more"});
+    EXPECT_TRUE(eventually([&] { return !more_answers(); }));
+}
+
+TEST_F(ClusterTest, OneAgentIsElectedAndSaysAtObjectsWhatItRefuses) {
+    constexpr std::string_view kService = R"(
+apiVersion: v1
+kind: Service
+metadata: {{name: {}, namespace: shop}}
+spec: {{externalIPs: [192.0.2.200], ports: [{{port: 80}}]}}
+)";
+    ASSERT_TRUE(node_->start_agent(flags_));
+    const auto leads = [this] {
+        return node_->weir({"status"}).out.find("node-1 (this agent) since") != std::string::npos;
+    };
+    EXPECT_TRUE(eventually(leads)) << node_->agent_log();
+    plane_->apply(fmt::format(kService, "older"));
+    std::this_thread::sleep_for(1100ms);  // the API tells ages in seconds
+    plane_->apply(fmt::format(kService, "younger"));
+    const auto described = [this] {
+        return plane_->kubectl({"-n", "shop", "describe", "service", "younger"});
+    };
+    EXPECT_TRUE(
+        eventually([&] { return described().find("AddressTaken") != std::string::npos; }, 20s))
+        << node_->agent_log();
+    EXPECT_THAT(described(), HasSubstr("does not answer on 192.0.2.200:80/TCP: shop/older:/TCP"));
+    EXPECT_THAT(described(), HasSubstr("give one of the two another address or port"));
+    EXPECT_THAT(plane_->kubectl({"-n", "shop", "describe", "service", "older"}),
+                testing::Not(HasSubstr("AddressTaken")));
+
+    // An endpoint that nobody can be: the API lets it pass.
+    plane_->apply(R"(
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: older-1, namespace: shop, labels: {kubernetes.io/service-name: older}}
+addressType: IPv4
+endpoints: [{addresses: [239.1.1.1]}]
+ports: [{port: 80}]
+)");
+    const auto slice = [this] {
+        return plane_->kubectl({"-n", "shop", "describe", "endpointslice", "older-1"});
+    };
+    EXPECT_TRUE(eventually([&] { return slice().find("Refused") != std::string::npos; }, 20s));
+    EXPECT_THAT(slice(), HasSubstr("endpoints[0].addresses[0]: 239.1.1.1 is a multicast address: "
+                                   "correct it; until then"));
+
+    const auto holder = [this] {
+        return plane_->kubectl({"-n", "kube-system", "get", "lease", "weir-leader", "-o",
+                                "jsonpath={.spec.holderIdentity}"});
+    };
+    EXPECT_THAT(holder(), testing::StartsWith("node-1_"));
+    node_->stop_agent(SIGTERM);
+    EXPECT_EQ(holder(), "") << "given up, so that others need not wait";
+}
+
+TEST_F(ClusterTest, ANodeThatNobodyGivesPodRangesGetsABlock) {
+    plane_->kubectl({"delete", "node", "node-1"});
+    plane_->apply("apiVersion: v1\nkind: Node\nmetadata: {name: node-1}\n");
+    flags_.emplace_back("--pool-cidrs=10.244.32.0/20,fd00:10:244:20::/60");
+    ASSERT_TRUE(node_->start_agent(flags_)) << node_->agent_log();
+    EXPECT_TRUE(web_answers()) << web();
+    const std::string list = node_->weir_ok({"ipam", "list"});
+    EXPECT_THAT(list, HasSubstr("10.244.32.0/24"));
+    EXPECT_THAT(list, HasSubstr("fd00:10:244:20::/64"));
+    EXPECT_EQ(plane_->kubectl({"get", "node", "node-1", "-o", "jsonpath={.spec.podCIDRs}"}),
+              R"(["10.244.32.0/24","fd00:10:244:20::/64"])");
+    EXPECT_THAT(plane_->kubectl({"-n", "kube-system", "get", "lease"}),
+                testing::ContainsRegex("weir-block-10.244.32.0-24 +node-1"));
+}
+
+// The elected agent has no pod range itself, and the only block belongs to a Node that is gone.
+TEST_F(ClusterTest, AnAgentThatWaitsForABlockFreesIt) {
+    plane_->kubectl({"delete", "node", "node-1"});
+    plane_->apply(R"(
+apiVersion: v1
+kind: Node
+metadata: {name: node-1}
+---
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata:
+  name: weir-block-10.244.32.0-24
+  namespace: kube-system
+  labels: {weir.io/block: ipv4}
+  annotations: {weir.io/block: 10.244.32.0/24}
+spec: {holderIdentity: gone}
+)");
+    flags_.insert(flags_.end(), {"--pool-cidrs=10.244.32.0/24", "--pool-rest=2s"});
+    node_->launch_agent(flags_);
+    const auto described = [this] { return plane_->kubectl({"describe", "node", "node-1"}); };
+    EXPECT_TRUE(
+        eventually([&] { return described().find("PodRangeExhausted") != std::string::npos; }, 20s))
+        << node_->agent_log();
+    EXPECT_TRUE(eventually([this] { return node_->weir({"status", "--wait"}).ok(); }, 60s))
+        << node_->agent_log();
+    EXPECT_THAT(node_->weir_ok({"ipam", "list"}), HasSubstr("10.244.32.0/24"));
+    EXPECT_THAT(plane_->kubectl({"-n", "kube-system", "get", "lease"}),
+                testing::ContainsRegex("weir-block-10.244.32.0-24 +node-1"));
+}
+
+// The agent keeps no capability to read what others own.
+TEST_F(ClusterTest, AKeyOfAnotherUserIsNamed) {
+    const auto key = plane_->dir() / "agent.key";
+    ASSERT_TRUE(run({"chown", "nobody", key}).ok());
+    node_->launch_agent(flags_);
+    EXPECT_EQ(node_->agent().wait_for(20s), 1);
+    EXPECT_THAT(node_->agent_log(), HasSubstr(key.string() + ": Permission denied: let the user"));
+    ASSERT_TRUE(run({"chown", "root", key}).ok());
+    EXPECT_TRUE(node_->start_agent(flags_));
+}
+
+TEST_F(ClusterTest, ServicesOutliveTheApiServerAndAnAgentThatStartsWithoutOne) {
+    ASSERT_TRUE(node_->start_agent(flags_));
+    ASSERT_TRUE(web_answers()) << web();
+    plane_->kill_server();
+    EXPECT_TRUE(web_answers()) << web();
+    node_->stop_agent(SIGKILL);
+    EXPECT_TRUE(web_answers()) << web();
+
+    node_->launch_agent(flags_);
+    ASSERT_TRUE(eventually(
+        [this] { return node_->weir({"status"}).out.find("disconnected") != std::string::npos; },
+        30s))
+        << node_->agent_log();
+    EXPECT_TRUE(web_answers()) << "tables and programs of before stay: " << web();
+    plane_->start_server();
+    EXPECT_TRUE(eventually([this] { return node_->weir({"status", "--wait"}).ok(); }, 60s))
+        << node_->agent_log();
+    EXPECT_TRUE(web_answers()) << web();
+}
+
+}  // namespace
+}  // namespace weir::test
