@@ -72,6 +72,8 @@ def version(cidr):
 def unplug(cluster, machine):
     """Removes a machine's namespace; its interfaces go with it."""
     if path(cluster, machine).exists():
+        # The kernel empties a namespace when it has the time; another one's link wants the same name at once.
+        run(["ip", "-n", netns(cluster, CONTROL_PLANE), "link", "delete", machine], check=False)
         run(["ip", "netns", "delete", netns(cluster, machine)])
 
 

@@ -12,7 +12,8 @@ namespace weir::agent {
 struct CniInstall {
     std::filesystem::path binary;                    ///< the weir-cni to copy
     std::filesystem::path bin_dir = "/opt/cni/bin";  ///< where runtimes look for plugins
-    std::filesystem::path conflist;                  ///< to write
+    std::filesystem::path conflist =                 ///< to write
+        std::filesystem::path("/etc/cni/net.d") / cni::kConflistName;
     std::string network = "weir";
     std::filesystem::path socket = cni::kDefaultSocket;
     std::filesystem::path queue_dir = cni::kDefaultQueueDir;

@@ -31,7 +31,8 @@ CASES = {
     "everything": ["--set", "image.digest=sha256:" + "0" * 64, "--set", "imagePullSecrets={registry}",
                    "--set", "metrics.address=::", "--set", "metrics.serviceMonitor.enabled=true",
                    "--set", "metrics.serviceMonitor.labels.release=prometheus",
-                   "--set", "metrics.prometheusRule.enabled=true", "--set", "privileged=true",
+                   "--set", "metrics.prometheusRule.enabled=true", "--set", "metrics.dashboard.enabled=true",
+                   "--set", "privileged=true",
                    "--set", "host.cgroupRoot=/sys/fs/cgroup/unified", "--set", "serviceAccount.name=network",
                    "--set", "podLabels.team=net", "--set", "uninstall=all", "--set", "podAnnotations.note=x", "--set", "nodeSelector.weir=yes",
                    "--set-json", 'affinity={"nodeAffinity":{}}', "--set", "extraArgs={--timeout-icmp=10s}"],
@@ -52,9 +53,34 @@ REFUSED = {
                                        "needs a metrics.address that Prometheus reaches"),
     "an uninstall that is none": (["--set", "uninstall=some"], "uninstall"),
     "alerts without metrics": (["--set", "metrics.prometheusRule.enabled=true"], "serviceMonitor.enabled too"),
+    "a dashboard that nobody finds": (["--set", "metrics.dashboard.enabled=true", "--set",
+                                       "metrics.dashboard.labels.grafana_dashboard=null"], "dashboard/labels"),
     "no account": (["--set", "serviceAccount.create=false"], "serviceAccount.name must name one"),
     "a cgroup root elsewhere": (["--set", "host.cgroupRoot=/tmp"], "at or below /sys/fs/cgroup"),
 }
+
+
+def documented_metrics():
+    """Metric to its labels, with those that it has by being scraped, by docs/metrics.md."""
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) \|", (components.ROOT / "docs/metrics.md").read_text(), re.M)
+    found = {}
+    for name, kind, labels in rows:
+        names = [f"{name}_{part}" for part in ("bucket", "sum", "count")] if kind == "histogram" else [name]
+        for one in names:
+            found[one] = {*re.findall(r"\w+", labels), "node", "instance"} | ({"le"} if one.endswith("_bucket") else set())
+    return found
+
+
+def dashboard():
+    return json.loads((CHART / "files/dashboard.json").read_text())
+
+
+def of_query(query):
+    """The metrics of a query, and the labels that it chooses and groups by."""
+    names = set(re.findall(r"\b(?:weir|process|kubeproxy)_\w+", query))
+    selected = re.findall(r'(\w+)(?:=~|!=|!~|=)"', query)
+    grouped = re.findall(r"\b(?:by|on) \(([^)]*)\)", query)
+    return names, set(selected) | {label for group in grouped for label in re.findall(r"\w+", group)}
 
 
 class ChartTest(unittest.TestCase):
@@ -123,13 +149,50 @@ class ChartTest(unittest.TestCase):
 
     def test_alerts_are_of_metrics_and_reasons_that_there_are(self):
         alerts = (CHART / "files/alerts.yaml").read_text()
-        documented = (components.ROOT / "docs/metrics.md").read_text()
         used = set(re.findall(r"\bweir_[a-z_]+(?=[{ \[]|$)", alerts, re.M))
         self.assertGreater(len(used), 5)
-        self.assertEqual({name for name in used if f"`{name}`" not in documented}, set())
+        self.assertEqual(used - documented_metrics().keys(), set())
         reasons = (components.ROOT / "docs/drop-reasons.md").read_text()
         for reason in "|".join(re.findall(r'reason=~"([^"]*)"', alerts)).split("|"):
             self.assertIn(f"`{reason}`", reasons)
+
+    def test_the_dashboard_is_of_metrics_and_labels_that_there_are(self):
+        metrics = documented_metrics()
+        queries = [(panel["title"], target["expr"]) for panel in dashboard()["panels"]
+                   for target in panel.get("targets", [])]
+        used = set()
+        for title, query in queries:
+            with self.subTest(title):
+                names, labels = of_query(query)
+                self.assertNotEqual(names, set())
+                self.assertEqual(names - metrics.keys(), set())
+                self.assertEqual(labels - set().union(*(metrics[name] for name in names)), set())
+                used |= names
+        self.assertGreater(len(used), 30)
+
+    def test_the_dashboard_can_be_read(self):
+        board = dashboard()
+        panels = board["panels"]
+        self.assertEqual(len({panel["id"] for panel in panels}), len(panels))
+        taken = set()
+        for panel in panels:
+            at = panel["gridPos"]
+            cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+            self.assertFalse(cells & taken, f"{panel['title']} lies on another panel")
+            self.assertLessEqual(at["x"] + at["w"], 24, panel["title"])
+            taken |= cells
+            if panel["type"] != "row":
+                self.assertTrue(panel["description"], f"{panel['title']} does not say what it shows")
+        variables = {variable["name"] for variable in board["templating"]["list"]}
+        named = set(re.findall(r"\$\{?([a-z]\w*)", json.dumps(panels)))
+        self.assertEqual(named, variables)
+
+    def test_the_dashboard_is_rendered_as_it_is(self):
+        text = self.render(["--set", "metrics.dashboard.enabled=true",
+                            "--show-only", "templates/dashboard.yaml"]).stdout
+        self.assertIn('grafana_dashboard: "1"', text)
+        block = re.search(r"^  weir\.json: \|\n((?:    .*\n)+)", text, re.M).group(1)
+        self.assertEqual(json.loads(block), dashboard())
 
     def test_the_configuration_names_options_of_the_agent(self):
         agent = (components.ROOT / "src/agent/config.cpp").read_text()

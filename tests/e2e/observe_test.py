@@ -2,6 +2,7 @@
 """What scenarios measure by: metrics, snapshots of nodes, and the load that counts lost connections."""
 
 import json
+import socket
 import socketserver
 import subprocess
 import sys
@@ -10,7 +11,8 @@ import time
 import unittest
 from http.server import BaseHTTPRequestHandler
 
-from e2e import metrics, snapshot, traffic
+from e2e import metrics, places, snapshot, traffic
+from e2e.scenarios import offloads
 
 SAMPLES = """\
 # HELP weir_build_info x
@@ -20,6 +22,18 @@ weir_cni_request_duration_seconds_bucket{command="ADD",le="0.02"} 30
 weir_cni_request_duration_seconds_bucket{command="ADD",le="+Inf"} 30
 weir_cni_request_duration_seconds_bucket{command="DEL",le="0.01"} 7
 """
+
+
+def free_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def flip(server):
+    """Answers one datagram with another byte in its middle."""
+    data, client = server.recvfrom(65535)
+    server.sendto(data[:700] + bytes([data[700] ^ 1]) + data[701:], client)
 
 
 class MetricsTest(unittest.TestCase):
@@ -94,6 +108,41 @@ class LoadTest(unittest.TestCase):
         result = self.run_load(port, 0.5)
         self.assertEqual(set(traffic.lost(result)), {"new: connect ECONNREFUSED", "open: connect ECONNREFUSED"})
         self.assertEqual(result["alive"], 0)
+
+
+class BulkTest(unittest.TestCase):
+    def ask(self, *arguments):
+        done = subprocess.run([sys.executable, "-I", places.BULK, *map(str, arguments)], text=True, capture_output=True,
+                              check=True, timeout=60)
+        return json.loads(done.stdout)
+
+    def test_what_is_whole_comes_back(self):
+        port = free_port()
+        with subprocess.Popen([sys.executable, "-I", places.BULK, "serve", "4", str(port)], text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+            self.assertEqual(server.stdout.readline(), "ready\n")
+            self.assertEqual(self.ask("udp", "127.0.0.1", port, 1, 60000), {"1": "ok", "60000": "ok"})
+            for way in ("up", "down"):
+                seen = self.ask(way, "127.0.0.1", port, 1 << 20)
+                self.assertEqual(seen["how"], "ok")
+                self.assertGreater(seen["mtu"], 1280)
+
+    def test_what_is_not_is_told(self):
+        port = free_port()
+        seen = self.ask("up", "127.0.0.1", port, 1)
+        self.assertIn("refused", seen["how"])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            server.bind(("127.0.0.1", 0))
+            threading.Thread(target=flip, args=(server,), daemon=True).start()
+            self.assertEqual(self.ask("udp", "127.0.0.1", server.getsockname()[1], 1400), {"1400": "damaged"})
+        self.assertEqual(self.ask("udp", "127.0.0.1", port, 1), {"1": "ECONNREFUSED"})
+
+
+class OffloadsTest(unittest.TestCase):
+    def test_features_are_read_without_their_parts(self):
+        seen = offloads.parse("Features for eth0:\nrx-checksumming: on\ntx-checksumming: off [fixed]\n\t"
+                              "tx-checksum-ipv4: on\n")
+        self.assertEqual(seen, {"rx-checksumming": True, "tx-checksumming": False})
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ class ScenarioTest(unittest.TestCase):
         pools = scenarios.applicable(plan.Plan("x", network="weir", ranges="weir"))
         self.assertEqual(sorted({*pools} - {*usual}), ["node_blocks"])
         self.assertIn("churn", usual)
+        self.assertNotIn("migration", usual)
+        self.assertIn("migration", scenarios.applicable(plan.Plan("x", network="reference")))
 
     def test_an_unknown_scenario_is_named_with_those_there_are(self):
         with self.assertRaisesRegex(Failure, "no scenario nosuch; there are .*churn"):
