@@ -10,6 +10,7 @@
 
 #include "lib/conntrack.h"
 #include "lib/context.h"
+#include "lib/enforce.h"
 #include "lib/event.h"
 #include "lib/forward.h"
 #include "lib/frag.h"
@@ -167,6 +168,8 @@ static __always_inline int dev_in_start(struct __sk_buff *skb, struct weir_ctx *
 		s->ct[0].ifindex = 0;
 	verdict = dev_in_route(skb, ctx, &s->ct[0], where, &snat);
 	if (verdict == PASS)
+		verdict = police_new(skb, ctx);
+	if (verdict == PASS)
 		verdict = open_flow(skb, ctx, s, snat);
 	return verdict == PASS ? forward(skb, ctx) : verdict;
 }
@@ -210,6 +213,15 @@ static __always_inline int dev_in_piece(struct __sk_buff *skb, struct weir_ctx *
 
 STAGE_PROGRAM(dev_in_fragment, WEIR_HOOK_DEV_IN, dev_in_piece)
 
+static __always_inline int dev_in_police(struct __sk_buff *skb, struct weir_ctx *ctx)
+{
+	int verdict = police_again(skb, ctx);
+
+	return verdict == PASS ? forward(skb, ctx) : verdict;
+}
+
+STAGE_PROGRAM(dev_in_policy, WEIR_HOOK_DEV_IN, dev_in_police)
+
 STAGE_PROGRAM(dev_in_reject, WEIR_HOOK_DEV_IN, reject)
 
 /* --- from the host --- */
@@ -220,7 +232,7 @@ static __always_inline int dev_out_known(struct __sk_buff *skb, struct weir_ctx 
 	if (!ctx->rewrite)
 		return PASS;
 	if (!ctx->reply)
-		return forward(skb, ctx);
+		return forward_from_host(skb, ctx);
 	if (ctx->ct_flags & WEIR_CT_FROM_OUTSIDE && ctx->ifindex != skb->ifindex)
 		return forward_out(skb, ctx, ctx->ifindex);
 	return to_stack(skb, ctx);
@@ -301,6 +313,8 @@ static __always_inline int dev_out_start(struct __sk_buff *skb, struct weir_ctx 
 	if (!s)
 		return drop(ctx, INTERNAL);
 	s->ct[0].flags |= WEIR_CT_FROM_HOST;
+	if (!skb->ingress_ifindex)
+		s->ct[0].origin = WEIR_CT_OF_HOST;
 	if (has_ports(ctx)) {
 		verdict = select_backend(skb, ctx, &s->ct[0]);
 		if (verdict == PASS && !s->ct[0].service && ctx->device == WEIR_DEV_HOST)
@@ -314,7 +328,7 @@ static __always_inline int dev_out_start(struct __sk_buff *skb, struct weir_ctx 
 	verdict = dev_out_route(skb, ctx, &s->ct[0], classify(ctx, &s->ct[0]), &snat);
 	if (verdict == PASS)
 		verdict = open_flow(skb, ctx, s, snat);
-	return verdict == PASS ? forward(skb, ctx) : verdict;
+	return verdict == PASS ? forward_from_host(skb, ctx) : verdict;
 }
 
 STAGE_PROGRAM(dev_out_new_flow, WEIR_HOOK_DEV_OUT, dev_out_start)

@@ -10,6 +10,7 @@
 
 #include "lib/conntrack.h"
 #include "lib/context.h"
+#include "lib/enforce.h"
 #include "lib/event.h"
 #include "lib/forward.h"
 #include "lib/frag.h"
@@ -36,7 +37,10 @@ static __always_inline struct weir_endpoint *own_endpoint(struct __sk_buff *skb,
 	}
 	ctx->endpoint = id;
 	ep = bpf_map_lookup_elem(&weir_endpoints, &id);
-	return ep && id && ep->flags & WEIR_EP_IN_USE ? ep : NULL;
+	if (!ep || !id || !(ep->flags & WEIR_EP_IN_USE))
+		return NULL;
+	ctx->policy = policy_word(ep);
+	return ep;
 }
 
 /* --- from the pod --- */
@@ -44,11 +48,15 @@ static __always_inline struct weir_endpoint *own_endpoint(struct __sk_buff *skb,
 static __always_inline int pod_from_tracked(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
 	struct weir_ct *ct = ct_find(ctx);
+	__u32 epoch;
 	int verdict;
 
 	if (!ct)
 		return STAGE(NEW_FLOW);
+	epoch = ctx->reply ? ct->verdict[1].epoch : ct->verdict[0].epoch;
 	verdict = ct_track(skb, ctx, ct);
+	if (verdict == PASS && policy_changed(ctx->policy, epoch))
+		return STAGE(POLICY);
 	return verdict == PASS ? forward(skb, ctx) : verdict;
 }
 
@@ -154,6 +162,8 @@ static __always_inline int pod_from_start(struct __sk_buff *skb, struct weir_ctx
 	}
 	verdict = pod_from_route(skb, ctx, &s->ct[0], where, &snat);
 	if (verdict == PASS)
+		verdict = police_new(skb, ctx);
+	if (verdict == PASS)
 		verdict = open_flow(skb, ctx, s, snat);
 	return verdict == PASS ? forward(skb, ctx) : verdict;
 }
@@ -194,6 +204,15 @@ static __always_inline int pod_from_piece(struct __sk_buff *skb, struct weir_ctx
 
 STAGE_PROGRAM(pod_from_fragment, WEIR_HOOK_POD_FROM, pod_from_piece)
 
+static __always_inline int pod_from_police(struct __sk_buff *skb, struct weir_ctx *ctx)
+{
+	int verdict = police_again(skb, ctx);
+
+	return verdict == PASS ? forward(skb, ctx) : verdict;
+}
+
+STAGE_PROGRAM(pod_from_policy, WEIR_HOOK_POD_FROM, pod_from_police)
+
 STAGE_PROGRAM(pod_from_reject, WEIR_HOOK_POD_FROM, reject)
 
 static __always_inline int pod_from_resolve(struct __sk_buff *skb, struct weir_ctx *ctx)
@@ -211,12 +230,17 @@ STAGE_PROGRAM(pod_from_neighbour, WEIR_HOOK_POD_FROM, pod_from_resolve)
 
 static __always_inline int pod_to_tracked(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
-	struct weir_ct *ct = ct_find(ctx);
+	struct weir_ct *ct;
 	int verdict;
 
+	if (!own_endpoint(skb, ctx))
+		return drop(ctx, UNKNOWN_ENDPOINT);
+	ct = ct_find(ctx);
 	if (!ct)
 		return STAGE(NEW_FLOW);
 	verdict = ct_track(skb, ctx, ct);
+	if (verdict == PASS && policy_changed(ctx->policy, ctx->epoch))
+		return STAGE(POLICY);
 	return verdict == PASS ? to_stack(skb, ctx) : verdict;
 }
 
@@ -259,9 +283,13 @@ static __always_inline int pod_to_start(struct __sk_buff *skb, struct weir_ctx *
 	if (!s)
 		return drop(ctx, INTERNAL);
 	s->ct[0].endpoint[1] = ctx->endpoint;
-	if (!skb->ingress_ifindex)
+	if (!skb->ingress_ifindex) {
 		s->ct[0].flags |= WEIR_CT_FROM_HOST;
-	verdict = open_flow(skb, ctx, s, false);
+		s->ct[0].origin = WEIR_CT_OF_HOST;
+	}
+	verdict = police_new(skb, ctx);
+	if (verdict == PASS)
+		verdict = open_flow(skb, ctx, s, false);
 	return verdict == PASS ? to_stack(skb, ctx) : verdict;
 }
 
@@ -297,6 +325,15 @@ static __always_inline int pod_to_piece(struct __sk_buff *skb, struct weir_ctx *
 		return drop(ctx, FRAGMENT_MISS);
 	return verdict;
 }
+
+static __always_inline int pod_to_police(struct __sk_buff *skb, struct weir_ctx *ctx)
+{
+	int verdict = police_again(skb, ctx);
+
+	return verdict == PASS ? to_stack(skb, ctx) : verdict;
+}
+
+STAGE_PROGRAM(pod_to_policy, WEIR_HOOK_POD_TO, pod_to_police)
 
 STAGE_PROGRAM(pod_to_fragment, WEIR_HOOK_POD_TO, pod_to_piece)
 

@@ -192,8 +192,9 @@ static __always_inline void ct_apply(struct weir_ctx *ctx, const struct weir_ct 
 	ctx->reply = ctx->second != !!(flags & WEIR_CT_ORIG_SECOND);
 	ctx->sender = ctx->reply ? ct->endpoint[1] : ct->endpoint[0];
 	ctx->receiver = ctx->reply ? ct->endpoint[0] : ct->endpoint[1];
+	ctx->epoch = ctx->reply ? ct->verdict[0].epoch : ct->verdict[1].epoch; /* another line */
 	if (!ctx->receiver || ctx->hook == WEIR_HOOK_DEV_IN)
-		ctx->ifindex = ct->ifindex; /* another cache line */
+		ctx->ifindex = ct->ifindex;
 	ctx->rewrite = !!(flags & (ctx->reply ? WEIR_CT_REWRITE_REPLY : WEIR_CT_REWRITE_ORIG));
 	if (!ctx->rewrite)
 		return;

@@ -60,6 +60,9 @@ struct weir_ctx {
 	__u32 sender;	/* of the flow, in this packet's direction: endpoint id, 0: not local */
 	__u32 receiver;
 	__u32 ifindex; /* of the flow's entry; filled if the receiver is not local, or in dev_in */
+	__u64 policy;  /* word of the pod whose veth this is */
+	__u32 epoch;   /* of the policy under which the flow passed at the receiver */
+	__u32 rule;    /* WEIR_EVENT_RULE that denied it */
 	__be32 frag_id;
 	__u16 l3; /* offsets; l3 is 14, or 0 on a device without link layer */
 	__u16 l4;
@@ -81,6 +84,7 @@ struct weir_ctx {
 	__u8 stale;	   /* a dead entry holds the key in the established table */
 	__u8 device;	   /* enum weir_device_kind of the device, of device hooks */
 	__u8 rewrite;	   /* n differs from t */
+	__u8 rejects;	   /* the policy that denied it answers */
 };
 
 /*
@@ -113,6 +117,7 @@ enum weir_answer {
 	ANSWER_REFUSED = 0,	/* TCP reset, else port unreachable */
 	ANSWER_UNREACHABLE = 1, /* host (address) unreachable */
 	ANSWER_TOO_BIG = 2,	/* fragmentation needed, packet too big */
+	ANSWER_PROHIBITED = 3,	/* TCP reset, else administratively prohibited */
 };
 
 /*

@@ -107,6 +107,7 @@ __global int account_drop(struct __sk_buff *skb, struct weir_ctx *ctx, __u32 rea
 	event->reason = reason;
 	event->endpoint[ctx->hook == WEIR_HOOK_POD_TO] = ctx->endpoint;
 	event->length = skb->len;
+	event->rule = ctx->rule;
 	event->suppressed = suppressed;
 	event_submit(event);
 	return TC_ACT_SHOT;
@@ -150,6 +151,8 @@ __global int report_new_flow(struct __sk_buff *skb, struct weir_ctx *ctx, const 
 	event->backend = ct->backend;
 	event->endpoint[0] = ct->endpoint[0];
 	event->endpoint[1] = ct->endpoint[1];
+	event->egress_rule = WEIR_EVENT_RULE(ct->verdict[0].set, ct->verdict[0].rule);
+	event->rule = WEIR_EVENT_RULE(ct->verdict[1].set, ct->verdict[1].rule);
 	event_submit(event);
 	return 0;
 }
@@ -185,6 +188,8 @@ static __always_inline int finish(struct __sk_buff *skb, struct weir_ctx *ctx, _
 	FINISH_STAGE(REJECT);
 	FINISH_STAGE(FRAGMENT);
 	FINISH_STAGE(NEIGHBOUR);
+	if (hook != WEIR_HOOK_DEV_OUT)
+		FINISH_STAGE(POLICY);
 #undef FINISH_STAGE
 	return drop(ctx, STAGE_MISSING);
 }

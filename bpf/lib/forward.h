@@ -13,6 +13,7 @@
 #include "event.h"
 #include "nat.h"
 #include "overlay.h"
+#include "weir/policy.h"
 
 #define WEIR_AF_INET  2
 #define WEIR_AF_INET6 10
@@ -76,6 +77,18 @@ static __always_inline int set_hop(struct __sk_buff *skb, struct weir_ctx *ctx, 
 	return 0;
 }
 
+/* --- policy: is what let the flow pass still in force? (enforce.h) --- */
+
+static __always_inline __u64 policy_word(const struct weir_endpoint *ep)
+{
+	return *(const volatile __u64 *)&ep->policy[cfg.bank % WEIR_BANKS];
+}
+
+static __always_inline bool policy_changed(__u64 word, __u32 epoch)
+{
+	return WEIR_POLICY_WORD_SET(word) && WEIR_POLICY_WORD_EPOCH(word) != epoch;
+}
+
 /* Into the pod, past the host's stack. Everything about the packet is settled by now. */
 static __always_inline int deliver_local(struct __sk_buff *skb, struct weir_ctx *ctx,
 					 const struct weir_endpoint *ep)
@@ -92,7 +105,9 @@ static __always_inline int deliver_local(struct __sk_buff *skb, struct weir_ctx 
 	if (is_ingress(ctx) && cfg.flags & WEIR_CFG_REDIRECT_PEER) {
 		verdict = bpf_redirect_peer(ifindex, 0);
 	} else {
-		skb->mark = WEIR_MARK_DELIVERED;
+		/* pod_to polices who is a guest of this host and came by its devices */
+		if (ctx->hook != WEIR_HOOK_DEV_OUT || !skb->ingress_ifindex)
+			skb->mark = WEIR_MARK_DELIVERED;
 		verdict = bpf_redirect(ifindex, 0);
 	}
 	return verdict == TC_ACT_REDIRECT ? verdict : drop(ctx, REDIRECT_FAILED);
@@ -270,6 +285,18 @@ static __always_inline int expired(struct __sk_buff *skb, struct weir_ctx *ctx)
 	return ctx->rewrite ? drop(ctx, TTL_EXPIRED) : PASS;
 }
 
+/*
+ * To this pod, if its policies are those under which the flow passed. Those of dev_out do not
+ * matter: the host's own packets pass, and pod_to sees the others.
+ */
+static __always_inline int deliver(struct __sk_buff *skb, struct weir_ctx *ctx,
+				   const struct weir_endpoint *ep, bool police)
+{
+	if (police && policy_changed(policy_word(ep), ctx->epoch))
+		return STAGE(POLICY);
+	return deliver_local(skb, ctx, ep);
+}
+
 /* The receiver's id was stale, or there is none: who has the address now? */
 __global int deliver_by_address(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
@@ -290,7 +317,7 @@ __global int deliver_by_address(struct __sk_buff *skb, struct weir_ctx *ctx)
 	ep = bpf_map_lookup_elem(&weir_endpoints, &id);
 	if (!ep || !(ep->flags & WEIR_EP_IN_USE) || !addr_equal(&ep->addr[!!ctx->v6], &addr))
 		return drop(ctx, INTERNAL);
-	return deliver_local(skb, ctx, ep);
+	return deliver(skb, ctx, ep, ctx->hook != WEIR_HOOK_DEV_OUT);
 }
 
 /* Not to a pod of this node. */
@@ -315,7 +342,7 @@ __global int forward_away(struct __sk_buff *skb, struct weir_ctx *ctx)
 }
 
 /* Where a packet of a known flow goes. */
-static __always_inline int forward(struct __sk_buff *skb, struct weir_ctx *ctx)
+static __always_inline int forward_packet(struct __sk_buff *skb, struct weir_ctx *ctx, bool police)
 {
 	__u32 id = ctx->receiver;
 	struct weir_endpoint *ep;
@@ -328,8 +355,19 @@ static __always_inline int forward(struct __sk_buff *skb, struct weir_ctx *ctx)
 	ep = bpf_map_lookup_elem(&weir_endpoints, &id);
 	if (ep && addr_equal(&ep->addr[!!ctx->v6], &leaving(ctx)->daddr) &&
 	    ep->flags & WEIR_EP_IN_USE)
-		return deliver_local(skb, ctx, ep);
+		return deliver(skb, ctx, ep, police);
 	return deliver_by_address(skb, ctx);
+}
+
+static __always_inline int forward(struct __sk_buff *skb, struct weir_ctx *ctx)
+{
+	return forward_packet(skb, ctx, true);
+}
+
+/* In dev_out. */
+static __always_inline int forward_from_host(struct __sk_buff *skb, struct weir_ctx *ctx)
+{
+	return forward_packet(skb, ctx, false);
 }
 
 #endif

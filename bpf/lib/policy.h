@@ -68,22 +68,22 @@ static __always_inline bool policy_slot(const struct weir_addr *addr, __u32 *slo
 	return !ref || policy_ref_read(ref, 0, slot);
 }
 
-static __always_inline bool policy_identity(const struct weir_addr *addr, __u32 bank,
-					    __u32 *identity)
+static __always_inline bool policy_identity(const struct weir_addr *of, __u32 *identity)
 {
+	struct weir_addr addr = *of; /* on the stack, where Linux 6.1 takes keys from */
 	__u32 slot = 0;
 	__u64 *word;
 
 	*identity = 0;
 	for (int try = 0; try < 2; try++) {
-		if (!policy_slot(addr, &slot))
+		if (!policy_slot(&addr, &slot))
 			continue;
 		if (!slot)
 			return true;
 		word = bpf_map_lookup_elem(&weir_policy_slots, &slot);
 		if (!word)
 			return false;
-		*identity = WEIR_POLICY_IDENTITY(*(volatile __u64 *)word, bank);
+		*identity = WEIR_POLICY_IDENTITY(*(volatile __u64 *)word);
 		return true;
 	}
 	return false;
@@ -194,8 +194,7 @@ __noinline int policy_lookup(const struct policy_query *query, struct policy_ver
 		return POLICY_RACE;
 	index = query->set;
 	set = bpf_map_lookup_elem(&weir_policy_sets, &index);
-	if (!set || !policy_identity(&query->peer, set->bank, &identity) ||
-	    !policy_row(query, identity, &row))
+	if (!set || !policy_identity(&query->peer, &identity) || !policy_row(query, identity, &row))
 		return POLICY_RACE;
 	verdict->identity = identity;
 	verdict->audit = set->audit;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The maps of policy (weir/policy.h), all written by the agent alone but for the hits. Sizes are
- * defaults, as in maps.h; arrays that change under readers are written through their mapping.
+ * The maps of policy (weir/policy.h), all written by the agent alone but for the hits. Each load of
+ * the programs brings its own, which its agent fills before the programs are put in force. Sizes
+ * are defaults, as in maps.h; arrays that change under readers are written through their mapping.
  */
 #ifndef WEIR_LIB_POLICY_MAPS_H
 #define WEIR_LIB_POLICY_MAPS_H
@@ -33,7 +34,7 @@ struct {
 	__type(value, struct weir_policy_ref);
 } weir_policy_cidrs SEC(".maps");
 
-/* Slot (1...) -> identities in both banks. One for each element of addrs and cidrs: 2.6 MB. */
+/* Slot (1...) -> identity. One for each element of addrs and cidrs: 2.6 MB. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

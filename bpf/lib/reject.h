@@ -165,6 +165,8 @@ static __always_inline void icmp_kind(const struct weir_ctx *ctx, __u32 kind, __
 	icmp->type = ctx->v6 ? ICMP6_UNREACHABLE : 3;
 	if (kind == ANSWER_UNREACHABLE)
 		icmp->code = ctx->v6 ? 3 : 1;
+	else if (kind == ANSWER_PROHIBITED)
+		icmp->code = ctx->v6 ? 1 : 13;
 	else
 		icmp->code = ctx->v6 ? 4 : 3;
 }
@@ -241,7 +243,7 @@ __global int reject(struct __sk_buff *skb, struct weir_ctx *ctx)
 	if (!ctx)
 		return TC_ACT_SHOT;
 	ctx->rewrite = 0;
-	reset = kind == ANSWER_REFUSED && ctx->proto == IPPROTO_TCP;
+	reset = (kind == ANSWER_REFUSED || kind == ANSWER_PROHIBITED) && ctx->proto == IPPROTO_TCP;
 	account_drop(skb, ctx, reason < WEIR_DROP_REASONS ? reason : WEIR_DROP_INTERNAL);
 	if (!may_answer(ctx))
 		return TC_ACT_SHOT;

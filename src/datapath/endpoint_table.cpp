@@ -78,7 +78,7 @@ void EndpointTable::remember_addresses(const Endpoint& endpoint) {
 
 Result<void> EndpointTable::read_back() {
     // Ids with the lowest generation were used least: they come first.
-    std::vector<std::pair<uint32_t, uint32_t>> unused;
+    std::vector<std::pair<uint16_t, uint32_t>> unused;
     for (uint32_t id = 1; id < tables_->endpoints.size(); ++id) {
         const weir_endpoint abi = WEIR_TRY(tables_->endpoints.get(id));
         if ((abi.flags & WEIR_EP_IN_USE) == 0) {
@@ -145,13 +145,12 @@ void EndpointTable::release(uint32_t id) {
     free_.push_back(id);
 }
 
-// The policy fields of an element belong to others: a rewrite at adoption keeps them.
+// The policy words of an element belong to others: a rewrite at adoption keeps them.
 Result<void> EndpointTable::write(const Endpoint& endpoint) {
     weir_endpoint abi = to_abi(endpoint);
     const weir_endpoint old = WEIR_TRY(tables_->endpoints.get(endpoint.id));
     if (old.generation == endpoint.generation && (old.flags & WEIR_EP_IN_USE) != 0) {
-        abi.policy_set = old.policy_set;
-        abi.policy_epoch = old.policy_epoch;
+        std::ranges::copy(old.policy, abi.policy);
     }
     WEIR_CHECK(tables_->endpoints.put(endpoint.id, abi));
     WEIR_CHECK(tables_->devices.put(endpoint.spec.ifindex, to_device(endpoint)));
@@ -185,7 +184,8 @@ Result<Endpoint> EndpointTable::add(uint32_t id, const EndpointSpec& spec) {
                     address.to_string(), owner->id, owner->spec.ifindex);
     }
     const weir_endpoint old = WEIR_TRY(tables_->endpoints.get(id));
-    const Endpoint endpoint{.id = id, .spec = spec, .generation = old.generation + 1};
+    const Endpoint endpoint{
+        .id = id, .spec = spec, .generation = static_cast<uint16_t>(old.generation + 1)};
     if (auto written = write(endpoint); !written) {
         (void)erase(endpoint);  // the first failure is the one to report
         return Failure(std::move(written).error().with("endpoint {}", id));

@@ -30,7 +30,7 @@ struct EndpointSpec {
 struct Endpoint {
     uint32_t id = 0;
     EndpointSpec spec;
-    uint32_t generation = 0;
+    uint16_t generation = 0;
 };
 
 /// Ids and table entries of local pods. The kernel's tables are the record: adopt() reads them

@@ -17,9 +17,9 @@ namespace weir::datapath {
 namespace {
 
 /// By enum weir_stage.
-constexpr std::array<std::string_view, 5> kStageNames = {"new_flow", "icmp_error", "reject",
-                                                         "fragment", "neighbour"};
-static_assert(WEIR_STAGE_NEIGHBOUR + 1 == kStageNames.size());
+constexpr std::array<std::string_view, 6> kStageNames = {"new_flow", "icmp_error", "reject",
+                                                         "fragment", "neighbour", "policy"};
+static_assert(WEIR_STAGE_POLICY + 1 == kStageNames.size());
 
 struct FreeBtf {
     void operator()(btf* b) const { btf__free(b); }

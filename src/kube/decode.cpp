@@ -227,9 +227,14 @@ DecodedFile decode(std::string_view text, TextPool& pool) {
 
 namespace {
 
-/// A cluster's pods and nodes are many, their annotations long, and nobody here reads them.
+/// A cluster's pods and nodes are many, their annotations long, and nobody here reads them, but for
+/// the one that says whom a mirror is of.
 void drop_unused(Object& object) {
-    if (auto* const pod = std::get_if<model::Pod>(&object)) pod->meta.annotations = {};
+    if (auto* const pod = std::get_if<model::Pod>(&object)) {
+        const model::Text of(pod->meta.annotations.get(model::kMirrorAnnotation));
+        pod->meta.annotations = {};
+        if (!of.empty()) pod->meta.annotations.emplace(model::Text(model::kMirrorAnnotation), of);
+    }
     if (auto* const node = std::get_if<model::Node>(&object)) node->meta.annotations = {};
 }
 

@@ -150,6 +150,9 @@ struct ContainerPort {
     bool operator==(const ContainerPort&) const = default;
 };
 
+/// Of a Pod that stands for a static one: the uid under which its node's runtime knows it.
+inline constexpr std::string_view kMirrorAnnotation = "kubernetes.io/config.mirror";
+
 struct Pod {
     Meta meta;
     Text node_name;

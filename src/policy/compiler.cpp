@@ -13,9 +13,8 @@ void append(std::vector<model::PolicyWrite>& out, std::vector<model::PolicyWrite
 
 }  // namespace
 
-Compiler::Compiler(const Capacities& capacities, uint32_t bank, uint32_t epoch)
+Compiler::Compiler(const Capacities& capacities, uint32_t epoch)
     : capacities_(capacities),
-      bank_(bank),
       epoch_(epoch),
       sets_(std::min(capacities.sets, 65536U)),
       cells_(capacities.cells),
@@ -28,7 +27,7 @@ Compiler::Compiler(const Capacities& capacities, uint32_t bank, uint32_t epoch)
 void Compiler::make_closed_set(Draft& draft) {
     if (std::exchange(closed_set_written_, true)) return;
     SetState set;
-    weir_policy_set abi{.bank = bank_};
+    weir_policy_set abi{};
     for (const Direction direction : kDirections) {
         const auto number = static_cast<uint16_t>(set.rules.rules.size());
         set.rules.rules.push_back({.kind = RuleOrigin::Kind::kClosed,
@@ -112,10 +111,26 @@ uint64_t Compiler::word_of(uint32_t endpoint) const {
     return it == endpoints_.end() ? 0 : it->second.word;
 }
 
+bool Compiler::knows(uint32_t endpoint) const {
+    const auto it = endpoints_.find(endpoint);
+    return it != endpoints_.end() && pod_of(it->second.endpoint) != nullptr;
+}
+
 const RuleOrigin* Compiler::rule(uint32_t set, uint16_t number) const {
     if (set >= sets_.size() || sets_[set] == nullptr) return nullptr;
     const auto& rules = sets_[set]->rules.rules;
     return number < rules.size() ? &rules[number] : nullptr;
+}
+
+uint32_t Compiler::counter(uint32_t set, uint16_t number) const {
+    if (set >= sets_.size() || sets_[set] == nullptr) return 0;
+    const auto& counters = sets_[set]->counters;
+    return number < counters.size() ? counters[number] : 0;
+}
+
+std::string Compiler::closed_reason(uint32_t endpoint) const {
+    const auto it = endpoints_.find(endpoint);
+    return it == endpoints_.end() ? std::string() : it->second.closed;
 }
 
 std::vector<Problem> Compiler::problems() const {

@@ -65,9 +65,9 @@ struct TableUse {
 /// tried again by the flush after room was made.
 class Compiler {
   public:
-    /// `bank`: which half of the identity words is this compiler's; `epoch`: of no word in the
-    /// kernel.
-    explicit Compiler(const Capacities& capacities, uint32_t bank = 0, uint32_t epoch = 1);
+    /// For tables that are empty. `epoch`, and those after it: of no word that an endpoint ever
+    /// had.
+    explicit Compiler(const Capacities& capacities, uint32_t epoch = 1);
     Compiler(const Compiler&) = delete;
     Compiler& operator=(const Compiler&) = delete;
     ~Compiler() = default;
@@ -91,8 +91,15 @@ class Compiler {
 
     /// The policy word of an endpoint as of the last flush; 0: no such endpoint.
     [[nodiscard]] uint64_t word_of(uint32_t endpoint) const;
+    /// Whether the Pod of an endpoint is known, so that the endpoint is under its policies as of
+    /// the last flush, or closed for want of room.
+    [[nodiscard]] bool knows(uint32_t endpoint) const;
     /// What a rule number of a set means; nothing: no such rule.
     [[nodiscard]] const RuleOrigin* rule(uint32_t set, uint16_t number) const;
+    /// Which element of the hits is that rule's; 0: it is not counted.
+    [[nodiscard]] uint32_t counter(uint32_t set, uint16_t number) const;
+    /// Why nothing passes to or from an endpoint; "": something may.
+    [[nodiscard]] std::string closed_reason(uint32_t endpoint) const;
     [[nodiscard]] std::vector<Problem> problems() const;
     [[nodiscard]] std::vector<TableUse> usage() const;
     /// Policies that select an endpoint, in order of precedence.
@@ -216,7 +223,7 @@ class Compiler {
     void list_address(const IpAddress& address, AddressState& state, uint32_t identity,
                       Draft& draft);
     void unlist_address(const IpAddress& address, AddressState& state, Draft& draft);
-    void store(uint32_t slot, uint32_t identity, Draft& draft) const;
+    static void store(uint32_t slot, uint32_t identity, Draft& draft);
     void hold(uint32_t identity);
     void let_go(uint32_t identity, Draft& draft);
     void touch(uint32_t before, uint32_t after, Draft& draft) const;
@@ -229,7 +236,6 @@ class Compiler {
     [[nodiscard]] model::PolicyTransaction finish(Draft draft);
 
     Capacities capacities_;
-    uint32_t bank_;
     uint32_t epoch_;
     bool closed_set_written_ = false;
     bool room_made_ = false;

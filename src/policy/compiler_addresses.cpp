@@ -239,9 +239,8 @@ void Compiler::starve(const IpAddress& address, uint32_t identity, Draft& draft)
                     draft);
 }
 
-void Compiler::store(uint32_t slot, uint32_t identity, Draft& draft) const {
-    const uint64_t word = bank_ == 0 ? uint64_t{identity} : uint64_t{identity} << 32;
-    draft.switches.emplace_back(model::PolicySlotStore{.slot = slot, .word = word});
+void Compiler::store(uint32_t slot, uint32_t identity, Draft& draft) {
+    draft.switches.emplace_back(model::PolicySlotStore{.slot = slot, .word = identity});
 }
 
 }  // namespace weir::policy

@@ -26,8 +26,10 @@ const model::Labels& Compiler::labels_of(const model::Text& ns) const {
 const Compiler::PodState* Compiler::pod_of(const LocalEndpoint& endpoint) const {
     const auto it = pods_.find(endpoint.pod);
     if (it == pods_.end()) return nullptr;
-    const model::Text& uid = it->second.pod.meta.uid;
-    const bool other = !uid.empty() && !endpoint.uid.empty() && uid != endpoint.uid;
+    // A static pod is known to its runtime by another uid than to the API, where it is a mirror.
+    const model::Meta& meta = it->second.pod.meta;
+    const bool other = !meta.uid.empty() && !endpoint.uid.empty() && meta.uid != endpoint.uid &&
+                       meta.annotations.get(model::kMirrorAnnotation) != endpoint.uid.view();
     return other ? nullptr : &it->second;
 }
 

@@ -223,7 +223,7 @@ Result<uint16_t> Compiler::make_set(const std::vector<PolicyPtr>& policies,
 
 Result<void> Compiler::fill_set(uint16_t number, Draft& draft) {
     SetState& set = *sets_[number];
-    weir_policy_set abi{.bank = bank_, .audit = set.audit};
+    weir_policy_set abi{.audit = set.audit};
     for (const Direction direction : kDirections) {
         const size_t d = index_of(direction);
         set.wildcard[d] = cells_.acquire(build_cells(set.rules.anybody[d]), draft.build);

@@ -68,7 +68,7 @@ Devices make_devices() {
 
 const std::vector<std::string>& shared_maps() {
 #define NAME(name, text) #name,
-    static const std::vector<std::string> names = {WEIR_MAP_LIST(NAME)};
+    static const std::vector<std::string> names = {WEIR_MAP_LIST(NAME) WEIR_POLICY_MAP_LIST(NAME)};
 #undef NAME
     return names;
 }
@@ -77,8 +77,8 @@ const std::vector<std::string>& shared_maps() {
 std::optional<uint32_t> slot_of(std::string_view name) {
     static constexpr std::array<std::string_view, 4> kHooks = {"pod_from", "pod_to", "dev_in",
                                                                "dev_out"};
-    static constexpr std::array<std::string_view, 5> kStages = {"new_flow", "icmp_error", "reject",
-                                                                "fragment", "neighbour"};
+    static constexpr std::array<std::string_view, 6> kStages = {"new_flow", "icmp_error", "reject",
+                                                                "fragment", "neighbour",  "policy"};
     for (uint32_t hook = 0; hook < kHooks.size(); hook++) {
         if (name == kHooks[hook]) {
             return hook;
@@ -438,9 +438,10 @@ void Datapath::reset() {
         walk_established(map(name), empty);
     }
     set_counts(WEIR_CT_COUNTS_NONE);
-    for (const char* name : {"weir_half4", "weir_half6", "weir_frags", "weir_vips", "weir_pods",
-                             "weir_devices", "weir_node_addrs", "weir_cidrs", "weir_peers",
-                             "weir_socks", "weir_ranges", "weir_affinity"}) {
+    for (const char* name :
+         {"weir_half4", "weir_half6", "weir_frags", "weir_vips", "weir_pods", "weir_devices",
+          "weir_node_addrs", "weir_cidrs", "weir_peers", "weir_socks", "weir_ranges",
+          "weir_affinity", "weir_policy_addrs", "weir_policy_cidrs", "weir_policy_rows"}) {
         std::array<uint8_t, 64> key{};
         while (bpf_map_get_next_key(map(name), nullptr, key.data()) == 0) {
             remove(map(name), key.data());

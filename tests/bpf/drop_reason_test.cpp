@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "bpf/datapath_fixture.h"
+#include "weir/policy.h"
 
 /// One way, at least, to each drop reason; what the sender is told; and a proof that none is left
 /// out.
@@ -347,6 +348,44 @@ class DropReason : public DatapathTest {
         frame.dst = world_.pod_b;
         expect_clean(from_a(frame));
     }
+    void put_under(uint32_t pod, uint16_t set) {
+        auto element = *datapath_->get<weir_endpoint>("weir_endpoints", pod);
+        element.policy[1] = WEIR_POLICY_WORD(set, 0, 77);
+        datapath_->set("weir_endpoints", pod, element);
+    }
+    /// One rule, for everybody and everything, both ways.
+    void deny_all(uint32_t pod) {
+        constexpr uint32_t kSet = 5, kRule = 10, kCells = 20;
+        weir_policy_set set{.rules = kRule, .rule_count = 1};
+        for (auto& row : set.wildcard)
+            row = {.first = kCells, .cells = {1, 1, 1}};
+        for (uint32_t i = 0; i < 4; ++i) {
+            datapath_->set(
+                "weir_policy_cells", kCells + i,
+                uint64_t{WEIR_POLICY_CELL(0, 0, WEIR_POLICY_NO_RULE, WEIR_POLICY_NO_RULE)});
+        }
+        datapath_->set("weir_policy_rules", kRule, uint64_t{WEIR_POLICY_RULE(WEIR_POLICY_DENY, 0)});
+        datapath_->set("weir_policy_sets", kSet, set);
+        put_under(pod, kSet);
+    }
+    void policy_denied_egress() {
+        deny_all(1);
+        expect_shot(from_a(pod_to_pod()));
+    }
+    void policy_denied_ingress() {
+        deny_all(2);
+        expect_shot(from_a(pod_to_pod()));
+    }
+    void policy_closed() {
+        put_under(2, WEIR_POLICY_SET_CLOSED);
+        expect_shot(from_a(pod_to_pod()));
+    }
+    /// A set that has no rule at all, which no writer leaves where an endpoint sees it.
+    void policy_race() {
+        datapath_->set("weir_policy_sets", 6U, weir_policy_set{});
+        put_under(2, 6);
+        expect_shot(from_a(pod_to_pod()));
+    }
 };
 
 const std::map<weir_drop_reason, DropReason::Case>& DropReason::cases() {
@@ -384,6 +423,10 @@ const std::map<weir_drop_reason, DropReason::Case>& DropReason::cases() {
         {WEIR_DROP_OVERLAY_SOURCE, &DropReason::overlay_source},
         {WEIR_DROP_OVERLAY_NO_PEER, &DropReason::overlay_no_peer},
         {WEIR_DROP_OVERLAY_FORGED, &DropReason::overlay_forged},
+        {WEIR_DROP_POLICY_DENIED_EGRESS, &DropReason::policy_denied_egress},
+        {WEIR_DROP_POLICY_DENIED_INGRESS, &DropReason::policy_denied_ingress},
+        {WEIR_DROP_POLICY_CLOSED, &DropReason::policy_closed},
+        {WEIR_DROP_POLICY_RACE, &DropReason::policy_race},
     };
     return all;
 }

@@ -106,8 +106,8 @@ TEST_F(EndpointTableTest, RestartReadsThemBack) {
     const uint32_t one = add(1);
     const uint32_t two = add(2);
     auto element = tables().endpoints.get(two).value();
-    element.policy_set = 5;
-    element.policy_epoch = 6;
+    element.policy[0] = WEIR_POLICY_WORD(5, 0, 6);
+    element.policy[1] = WEIR_POLICY_WORD(7, 0, 8);
     WEIR_ASSERT_OK(tables().endpoints.put(two, element));
 
     EndpointTable next(tables());
@@ -117,8 +117,9 @@ TEST_F(EndpointTableTest, RestartReadsThemBack) {
     EXPECT_EQ(next.find(two)->spec.mtu, 1400U);
     EXPECT_EQ(next.find(two)->spec.netns_cookie, 9002U);
     EXPECT_EQ(next.find(two)->generation, 1U);
-    EXPECT_EQ(tables().endpoints.get(two)->policy_set, 5U) << "policy is somebody else's";
-    EXPECT_EQ(tables().endpoints.get(two)->policy_epoch, 6U);
+    EXPECT_EQ(tables().endpoints.get(two)->policy[0], element.policy[0])
+        << "policy is somebody else's";
+    EXPECT_EQ(tables().endpoints.get(two)->policy[1], element.policy[1]);
 }
 
 TEST_F(EndpointTableTest, RestartMendsWhatWasLeftHalfDone) {

@@ -85,7 +85,7 @@ void Emulated::apply(const model::PolicyRowPut& write) {
 void Emulated::apply(const model::PolicyRowErase& write) {
     require(rows_.erase(bytes_of(write.key)) == 1, "a row that is not there is erased");
     const auto held = [&](const auto& element) {
-        return WEIR_POLICY_IDENTITY(slots_[element.second.slot], 0) == write.key.identity;
+        return WEIR_POLICY_IDENTITY(slots_[element.second.slot]) == write.key.identity;
     };
     const bool any = std::ranges::any_of(addrs_, held) || std::ranges::any_of(cidrs_, held);
     require(!any || !reachable(write.key.set), "a row that packets reach is erased");

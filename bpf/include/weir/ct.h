@@ -96,7 +96,9 @@ enum weir_ct_flags {
 	(((hash) & (WEIR_CT_COUNTS - 1)) / 16 + ((v6) ? WEIR_CT_COUNT_WORDS : 0))
 #define WEIR_CT_COUNT_SHIFT(hash) ((hash) % 16 * 4)
 
-/* What a cached policy verdict was computed from; all zero: none yet. One slot for each local end.
+/*
+ * What let the flow pass at a local end; all zero: nothing yet. It holds while the endpoint's
+ * policy word has this epoch (weir/policy.h). What was denied is not kept.
  */
 struct weir_ct_verdict {
 	__u32 epoch;
@@ -121,9 +123,9 @@ struct weir_ct {
 	/* second cache line: not read for a packet of an established flow between pods */
 	__u32 ifindex; /* external device of WEIR_CT_FROM_OUTSIDE, or of the masqueraded way out */
 	__u32 created; /* tick */
-	struct weir_ct_verdict verdict[2];
-	__u32 check; /* weir_ct_hash of the key: tells an element recycled under a reader */
-	__u32 spare;
+	struct weir_ct_verdict verdict[2]; /* of the ends as in endpoint[] */
+	__u32 check;  /* weir_ct_hash of the key: tells an element recycled under a reader */
+	__u32 origin; /* enum weir_ct_origin */
 };
 /* With its key it fits the kernel's allocations of 192 bytes, in either family. */
 WEIR_ABI_VALUE(struct weir_ct, 96);
@@ -133,6 +135,12 @@ enum weir_ct_kind {
 	WEIR_CT_SERVICE = 1,	/* through a Service VIP translated here */
 	WEIR_CT_MASQUERADE = 2, /* a pod's flow to the outside */
 	WEIR_CT_SOCKET = 3,	/* a plain flow whose socket was translated at connect() */
+};
+
+enum weir_ct_origin {
+	/* A process of this host, by where its packets came from and whatever address they have: no
+	 * policy keeps it from the pods that are here. */
+	WEIR_CT_OF_HOST = 1 << 0,
 };
 
 /* Fragments of one datagram: the ports of its first fragment. */

@@ -3,6 +3,7 @@
 #ifndef WEIR_ENDPOINT_H
 #define WEIR_ENDPOINT_H
 
+#include "limits.h"
 #include "types.h"
 
 enum weir_endpoint_flags {
@@ -20,10 +21,8 @@ struct weir_endpoint {
 	__u32 ifindex;		  /* host side of the veth */
 	__u32 flags;		  /* enum weir_endpoint_flags */
 	__u8 mac[6];		  /* of the pod's own interface */
-	__u16 policy_set;	  /* 0: not selected by any policy */
-	__u32 policy_epoch;
-	__u32 generation; /* grows each time the id is given to another pod */
-	__u32 spare[2];
+	__u16 generation;	  /* grows each time the id is given to another pod */
+	__u64 policy[WEIR_BANKS]; /* WEIR_POLICY_WORD, for the programs of either bank */
 };
 WEIR_ABI_VALUE(struct weir_endpoint, 64);
 

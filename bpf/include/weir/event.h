@@ -36,11 +36,23 @@ struct weir_event {
 	__u32 backend;
 	__u32 endpoint[2]; /* local source and destination */
 	__u32 ifindex;
-	__u32 length;	  /* drop: bytes of the packet */
-	__u32 duration;	  /* end: ticks from start to last packet */
+	union {
+		__u32 length;	   /* drop: bytes of the packet */
+		__u32 egress_rule; /* start: WEIR_EVENT_RULE that let it out of its source */
+	};
+	union {
+		__u32 duration; /* end: ticks from start to last packet */
+		__u32 rule;	/* drop by policy, and start: WEIR_EVENT_RULE that kept it from its
+				   destination or let it in; of a drop, for either end */
+	};
 	__u32 suppressed; /* drops like this one not reported since the last that was */
 };
 WEIR_ABI_VALUE(struct weir_event, 120);
+
+/* A policy rule by its set and its number in there; 0: none. */
+#define WEIR_EVENT_RULE(set, number) ((__u32)(__u16)(set) << 16 | (__u16)(number))
+#define WEIR_EVENT_RULE_SET(rule)    ((__u16)((rule) >> 16))
+#define WEIR_EVENT_RULE_NUMBER(rule) ((__u16)(rule))
 
 /* A record of the ring buffer: 8 bytes of its own and an event. */
 #define WEIR_EVENT_BYTES 128

@@ -47,6 +47,7 @@ enum weir_stage {
 	WEIR_STAGE_REJECT = 2,	   /* answer with ICMP port unreachable or TCP RST */
 	WEIR_STAGE_FRAGMENT = 3,   /* fragments: find or remember the ports */
 	WEIR_STAGE_NEIGHBOUR = 4,  /* ARP and neighbour discovery from a pod */
+	WEIR_STAGE_POLICY = 5,	   /* a tracked flow whose policies have changed */
 	WEIR_STAGE_COUNT = 8,
 };
 

@@ -36,4 +36,18 @@
 	WEIR_MAP(weir_sweep, "the sweep's timer")                                                  \
 	WEIR_MAP(weir_progs, "programs behind the stubs")
 
+/*
+ * Those of policy, which each load of the programs has of its own (bpf/lib/policy_maps.h). Their
+ * pins end in the bank of the programs: <name>_0, <name>_1.
+ */
+#define WEIR_POLICY_MAP_LIST(WEIR_MAP)                                                             \
+	WEIR_MAP(weir_policy_addrs, "addresses that policies tell apart")                          \
+	WEIR_MAP(weir_policy_cidrs, "ranges that policies tell apart")                             \
+	WEIR_MAP(weir_policy_slots, "what these are to policies")                                  \
+	WEIR_MAP(weir_policy_rows, "what policies say of each")                                    \
+	WEIR_MAP(weir_policy_cells, "ranges of ports of these")                                    \
+	WEIR_MAP(weir_policy_rules, "rules of all policy sets")                                    \
+	WEIR_MAP(weir_policy_sets, "policy sets")                                                  \
+	WEIR_MAP(weir_policy_hits, "hits of policy rules")
+
 #endif

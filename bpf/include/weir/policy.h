@@ -16,9 +16,9 @@
  * Writers keep these rules, so that a reader never acts on a mixture of two states:
  *  - values of addrs, cidrs and rows are written once and never replaced: an element comes and
  * goes. A check word tells a reader that met a recycled one;
- *  - what an address is changes by one store into slots: both banks of identities are one aligned
- *    word. An agent that takes over numbers anew, in the other bank, and each set says which is its
- *    own, so that old and new sets answer side by side;
+ *  - what an address is changes by one store into slots, of one aligned word. An agent that takes
+ *    over fills tables of its own, which its programs bring along: old and new ones answer side by
+ *    side, and each endpoint has a word for either bank of programs;
  *  - the content of a set and the meaning of an identity never change while anything refers to
  *    them, so the value of a row is a function of its key. Rows of a new identity are in every live
  *    set before an address has it; a set is whole before an endpoint has it. What went out of use
@@ -68,18 +68,19 @@ enum weir_policy_word_flags {
 	   */
 
 /*
- * An endpoint's policy: one aligned word. The epoch differs from every one that the endpoint ever
- * had, so that {set, epoch} in a cached verdict proves it is current.
+ * An endpoint's policy: one aligned word. No two words that any endpoint ever had share an epoch,
+ * so that the epoch in a cached verdict proves it is current. 0: never; the highest is of words
+ * that close an endpoint until its policies are known, under which only what is exempt passes.
  */
+#define WEIR_POLICY_EPOCH_UNKNOWN 0xffffffffu
 #define WEIR_POLICY_WORD(set, flags, epoch)                                                        \
 	((__u64)(__u32)(epoch) << 32 | (__u64)(__u16)(flags) << 16 | (__u16)(set))
 #define WEIR_POLICY_WORD_SET(w)	  ((__u16)(w))
 #define WEIR_POLICY_WORD_FLAGS(w) ((__u16)((w) >> 16))
 #define WEIR_POLICY_WORD_EPOCH(w) ((__u32)((w) >> 32))
 
-/* Words of slots: the identity in each bank; 0: nothing any policy looks at. */
-#define WEIR_POLICY_BANKS		 2
-#define WEIR_POLICY_IDENTITY(word, bank) ((__u32)((word) >> ((bank) ? 32 : 0)))
+/* Words of slots: an identity; 0: nothing any policy looks at. */
+#define WEIR_POLICY_IDENTITY(word) ((__u32)(word))
 
 /* addrs: struct weir_addr -> this; cidrs: struct weir_cidr_key -> this, `check` of the slot alone.
  */
@@ -130,9 +131,8 @@ struct weir_policy_set {
 	struct weir_policy_row wildcard[WEIR_POLICY_DIRECTIONS]; /* check is not used */
 	__u32 rules;	  /* first of its rules; rule numbers count from it */
 	__u32 rule_count; /* at most 65535, WEIR_POLICY_NO_RULE */
-	__u32 bank;	  /* of the identities its rows are about */
 	__u32 audit;	  /* set of these policies and those in audit mode; 0: none are */
-	__u32 spare[4];
+	__u32 spare[5];
 };
 WEIR_ABI_VALUE(struct weir_policy_set, 64);
 
