@@ -159,6 +159,7 @@ std::string_view struct_name();
     TYPE(Sweep, "sweep") \
     TYPE(IpamPool, "pool") \
     TYPE(Routing, "routing") \
+    TYPE(PolicyState, "policy-state") \
     TYPE(CniCount, "cni-count") \
     TYPE(FlowStats, "flow-stats") \
     TYPE(Pod, "pod") \
@@ -167,6 +168,9 @@ std::string_view struct_name();
     TYPE(ServiceBackend, "service-backend") \
     TYPE(Backend, "backend") \
     TYPE(Conntrack, "conntrack") \
+    TYPE(Policy, "policy") \
+    TYPE(PodPolicy, "pod-policy") \
+    TYPE(PolicyRule, "policy-rule") \
     TYPE(Ipam, "ipam") \
     TYPE(IpamAddress, "address") \
     TYPE(Drop, "drop") \
@@ -214,6 +218,8 @@ the configured group may call it; others get 403 with the reason. Try it:
 | `GET /v1/flows` | flow records, one a line (NDJSON). `follow=1` keeps the answer open; `since`, `last` and the filters of `weir flows` are parameters, with `not-` in front to exclude |
 | `GET /v1/ipam` | an [ipam](#ipam) |
 | `GET /v1/drops` | list of [drop](#drop) |
+| `GET /v1/policies` | list of [policy](#policy) |
+| `GET /v1/pod-policies` | list of [pod-policy](#pod-policy) |
 | `GET /v1/config` | list of [setting](#setting) |
 | `GET /metrics`, `/healthz`, `/readyz` | as on the metrics address |
 

@@ -197,6 +197,30 @@ struct Routing {
     }
 };
 
+/// Policies of this node's pods.
+struct PolicyState {
+    uint64_t policies = 0;
+    uint64_t sets = 0;
+    uint64_t closed = 0;
+    uint64_t late = 0;
+    std::vector<Map> tables;
+    uint64_t kernel_bytes = 0;
+    std::string error;
+
+    static constexpr void fields(auto&& add) {
+        add("policies", &PolicyState::policies, "NetworkPolicies and ClusterNetworkPolicies known");
+        add("sets", &PolicyState::sets,
+            "lists of rules in force; pods under the same policies share one");
+        add("closed", &PolicyState::closed,
+            "pods of this node to and from which nothing passes; the problems say which and why");
+        add("late", &PolicyState::late,
+            "pods that started before their policies were known, and so without any traffic");
+        add("tables", &PolicyState::tables, "tables of policy");
+        add("kernel_bytes", &PolicyState::kernel_bytes, "kernel memory of these");
+        add("error", &PolicyState::error, "why policies are not followed now");
+    }
+};
+
 struct CniCount {
     std::string command;
     uint64_t code = 0;
@@ -242,6 +266,7 @@ struct Status {
     Leader leader;
     Datapath datapath;
     Routing routing;
+    PolicyState policy;
     std::vector<IpamPool> ipam;
     std::vector<CniCount> cni;
     FlowStats flows;
@@ -264,6 +289,7 @@ struct Status {
         add("leader", &Status::leader, "the agent that writes what concerns the whole cluster");
         add("datapath", &Status::datapath, "programs and tables in the kernel");
         add("routing", &Status::routing, "the way to pods of other nodes");
+        add("policy", &Status::policy, "policies of this node's pods");
         add("ipam", &Status::ipam, "address ranges");
         add("cni", &Status::cni, "requests of the container runtime");
         add("flows", &Status::flows, "flow records");

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "agent/api_ipam.h"
+#include "agent/api_policy.h"
 #include "agent/api_status.h"
 #include "agent/api_tables.h"
 #include "common/result.h"

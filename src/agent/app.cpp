@@ -18,6 +18,7 @@
 #include "agent/names.h"
 #include "agent/objects.h"
 #include "agent/pod_ranges.h"
+#include "agent/policing.h"
 #include "agent/privileges.h"
 #include "agent/settings.h"
 #include "agent/version.h"
@@ -102,7 +103,33 @@ class Agent {
         WEIR_CHECK(load_programs());
         wiring_ = WEIR_TRY(Wiring::open(config_, *host_, *datapath_, pod_ranges_));
         wiring_->cni().on_host_ports([this] { loop_.post([this] { set_host_ports(); }); });
+        police();
         return {};
+    }
+
+    /// An ADD goes on once the pod is under its policies. Pods closed for longer are told of by
+    /// `weir status`.
+    void police() {
+        policing_.emplace(
+            *datapath_, objects_->store(), wiring_->pods(), objects_->api() != nullptr,
+            Policing::Hooks{
+                .post = [this](std::function<void()> work) { loop_.post(std::move(work)); },
+                .programmed = {}});
+        wiring_->pods().on_change(
+            {.wired =
+                 [this](const LocalPod& pod) {
+                     loop_.post([this, pod] { policing_->wired(pod); });
+                     if (policing_->wait_for(pod)) return;
+                     log::warn(
+                         "pod {}/{}: its policies are not known after {} s; nothing passes to or "
+                         "from it until they are",
+                         pod.record.pod_namespace, pod.record.pod_name,
+                         Policing::kPatience.count());
+                 },
+             .unwired =
+                 [this](const LocalPod& pod) {
+                     loop_.post([this, pod] { policing_->unwired(pod); });
+                 }});
     }
 
     /// This build's programs with the configuration as it is now; the old ones stay in force.
@@ -114,6 +141,7 @@ class Agent {
 
     /// Puts the loaded programs in force; returns their bank.
     Result<uint32_t> activate() {
+        WEIR_CHECK(policing_->fill());
         const auto activation = WEIR_TRY(datapath_->activate(to_datapath(config_.socket_hooks)));
         WEIR_CHECK(attach());
         return activation.bank;
@@ -157,7 +185,7 @@ class Agent {
 
     Result<void> serve() {
         reader_.emplace(WEIR_TRY(datapath::Reader::of(datapath_->pins(), datapath_->maps())));
-        flow_names_.emplace(*objects_, wiring_->pods(), config_.node_name);
+        flow_names_.emplace(*objects_, wiring_->pods(), *policing_, config_.node_name);
         table_names_.emplace(*objects_);
         views_.emplace(ViewInputs{.start = start_,
                                   .cgroup = cgroup_,
@@ -166,6 +194,7 @@ class Agent {
                                   .objects = *objects_,
                                   .host = *host_,
                                   .pods = wiring_->pods(),
+                                  .policing = *policing_,
                                   .ipam = wiring_->ipam(),
                                   .cni = wiring_->cni(),
                                   .names = *table_names_,
@@ -258,6 +287,7 @@ class Agent {
         });
         loop_.every(2s, [this] {
             if (objects_->started()) objects_->age(std::chrono::steady_clock::now());
+            mend_policies();
             follow_pod_ranges();
             complain();
         });
@@ -308,6 +338,15 @@ class Agent {
         return {};
     }
 
+    /// A table of policy that could not be written is in an unknown state: new programs bring new
+    /// ones.
+    void mend_policies() {
+        if (!policing_->failed()) return;
+        if (const auto reloaded = reload(); !reloaded) {
+            log::error("policies are not followed: {}; tried again", reloaded.error().message());
+        }
+    }
+
     /// Links and routes as they should be now.
     Result<void> ensure_link() {
         const auto links = WEIR_TRY(host_->ensure_link());
@@ -332,6 +371,7 @@ class Agent {
                 .changed =
                     [this](const kube::Delta& delta) {
                         names_changed_ = true;
+                        if (policing_) policing_->take(delta);
                         if (!delta.of(kube::Kind::kNode).empty()) node_changed();
                         if (!delta.of(kube::Kind::kPod).empty()) refresh_names();
                     },
@@ -444,6 +484,7 @@ class Agent {
     std::string range_trouble_;  ///< told already
     std::unique_ptr<Host> host_;
     std::unique_ptr<Wiring> wiring_;
+    std::optional<Policing> policing_;
     std::optional<datapath::Reader> reader_;
     std::optional<FlowNames> flow_names_;
     std::optional<TableNames> table_names_;

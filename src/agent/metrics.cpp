@@ -221,6 +221,9 @@ std::vector<MetricFamily> Metrics::Impl::scraped() const {
     }
     add_api_kinds(scrape, snapshot);
     scrape.single(kPods, snapshot.pods);
+    scrape.single(kPolicies, snapshot.policies);
+    scrape.single(kPodsClosed, snapshot.pods_closed);
+    scrape.single(kPodsLate, snapshot.pods_late);
     scrape.single(kServices, snapshot.services);
     scrape.single(kBackends, snapshot.backends);
     scrape.single(kFlowReaders, snapshot.flow_readers);

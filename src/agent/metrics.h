@@ -44,6 +44,9 @@ struct Snapshot {
     kube::api::EventCounts events;
     std::map<std::string, uint64_t> problems;  ///< by kind of object
     uint64_t pods = 0;
+    uint64_t policies = 0;
+    uint64_t pods_closed = 0;
+    uint64_t pods_late = 0;
     uint64_t services = 0;
     uint64_t backends = 0;
     uint64_t flow_readers = 0;

@@ -25,8 +25,12 @@ std::string port_text(const lb::PortName& name) {
 
 }  // namespace
 
-FlowNames::FlowNames(const Objects& objects, const Pods& pods, const std::string& node_name)
-    : objects_(objects), pods_(pods), outside_(std::make_shared<flow::Identity>()) {
+FlowNames::FlowNames(const Objects& objects, const Pods& pods, const Policing& policing,
+                     const std::string& node_name)
+    : objects_(objects),
+      pods_(pods),
+      policing_(policing),
+      outside_(std::make_shared<flow::Identity>()) {
     auto host = std::make_shared<flow::Identity>();
     host->kind = flow::PeerKind::kHost;
     host->name.name = model::Text(node_name);

@@ -8,6 +8,7 @@
 
 #include "agent/objects.h"
 #include "agent/pods.h"
+#include "agent/policing.h"
 #include "agent/table_view.h"
 #include "flow/record.h"
 
@@ -17,11 +18,15 @@ namespace weir::agent {
 class FlowNames final : public flow::Resolver {
   public:
     /// The references outlive this object.
-    FlowNames(const Objects& objects, const Pods& pods, const std::string& node_name);
+    FlowNames(const Objects& objects, const Pods& pods, const Policing& policing,
+              const std::string& node_name);
 
     [[nodiscard]] flow::IdentityPtr by_address(const IpAddress& address) const override;
     [[nodiscard]] flow::IdentityPtr by_endpoint(uint32_t id) const override;
     [[nodiscard]] std::optional<flow::ServicePortName> service(uint32_t index) const override;
+    [[nodiscard]] std::string rule(uint32_t rule) const override {
+        return policing_.rule_text(rule);
+    }
     [[nodiscard]] std::string device(uint32_t ifindex) const override;
 
     /// Objects or addresses of the host changed: identities are made anew when asked for.
@@ -30,6 +35,7 @@ class FlowNames final : public flow::Resolver {
   private:
     const Objects& objects_;
     const Pods& pods_;
+    const Policing& policing_;
     flow::IdentityPtr outside_;
     flow::IdentityPtr host_;
     mutable std::unordered_map<IpAddress, flow::IdentityPtr> by_address_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/objects.h"
 
+#include <algorithm>
 #include <unordered_set>
 
 #include <poll.h>
@@ -125,8 +126,15 @@ std::vector<const model::Node*> Objects::other_nodes() const {
 
 bool Objects::synced() const {
     if (!files_.synced()) return false;
-    return !api_ || (api_->synced(kube::Kind::kNode) && api_->synced(kube::Kind::kService) &&
-                     api_->synced(kube::Kind::kEndpointSlice));
+    if (!api_) return true;
+    constexpr kube::Kind kNeeded[] = {kube::Kind::kNode,
+                                      kube::Kind::kService,
+                                      kube::Kind::kEndpointSlice,
+                                      kube::Kind::kNamespace,
+                                      kube::Kind::kPod,
+                                      kube::Kind::kNetworkPolicy,
+                                      kube::Kind::kClusterNetworkPolicy};
+    return std::ranges::all_of(kNeeded, [&](kube::Kind kind) { return api_->synced(kind); });
 }
 
 std::vector<int> Objects::fds() const {

@@ -39,13 +39,13 @@ void Pods::set_mtu(uint32_t mtu) {
     mtu_ = mtu;
 }
 
-Result<void> Pods::enter(const ipam::Record& record, const netlink::PodLinkSpec& spec,
-                         const netlink::PodLink& link) {
+Result<LocalPod> Pods::enter(const ipam::Record& record, const netlink::PodLinkSpec& spec,
+                             const netlink::PodLink& link) {
     const std::lock_guard lock(mutex_);
-    WEIR_CHECK(endpoints_.add(spec.endpoint, endpoint_of(record, spec, link)));
+    const auto added = WEIR_TRY(endpoints_.add(spec.endpoint, endpoint_of(record, spec, link)));
     watcher_.add_pod(spec, programs(), link.host_ifindex);
-    pods_[record.key] = {record, spec.endpoint, link.host_ifindex, spec.host_ifname};
-    return {};
+    return pods_[record.key] = {record, spec.endpoint, link.host_ifindex, spec.host_ifname,
+                                added.generation};
 }
 
 Result<Wired> Pods::wire(const ipam::Record& record) {
@@ -65,20 +65,25 @@ Result<Wired> Pods::wire(const ipam::Record& record) {
     };
     const auto link = links_.create(ns, spec, programs());
     if (!link) return give_up(link.error());
-    if (auto entered = enter(record, spec, *link); !entered) return give_up(entered.error());
+    const auto entered = enter(record, spec, *link);
+    if (!entered) return give_up(entered.error());
+    if (watch_.wired) watch_.wired(*entered);
     return Wired{spec.host_ifname, netlink::to_string(spec.host_mac),
                  netlink::to_string(spec.pod_mac), spec.mtu};
 }
 
 Result<void> Pods::unwire(const ipam::AttachmentKey& key) {
+    std::optional<LocalPod> gone;
     {
         const std::lock_guard lock(mutex_);
         if (const auto it = pods_.find(key); it != pods_.end()) {
             watcher_.remove_pod(it->second.host_ifname);
             WEIR_CHECK(endpoints_.remove(it->second.endpoint));
+            gone = std::move(it->second);
             pods_.erase(it);
         }
     }
+    if (gone && watch_.unwired) watch_.unwired(*gone);
     return links_.remove(key.container, key.ifname);
 }
 
@@ -110,7 +115,9 @@ void Pods::take(const ipam::Record& record, const netlink::Link& link, uint32_t 
     auto spec = pod_link_spec(record, endpoint, link.mtu);
     spec.host_ifname = link.name;
     watcher_.add_pod(spec, programs(), link.ifindex);
-    pods_[record.key] = {record, endpoint, link.ifindex, link.name};
+    const auto* known = endpoints_.find(endpoint);
+    pods_[record.key] = {record, endpoint, link.ifindex, link.name,
+                         known == nullptr ? uint16_t{0} : known->generation};
 }
 
 // Filters first, as for a new pod: an endpoint in the tables is one whose packets carry its id.
@@ -181,6 +188,16 @@ Result<Adopted> Pods::adopt(const std::vector<ipam::Record>& records) {
         }
     }
     return out;
+}
+
+Result<bool> Pods::set_policy(uint32_t id, uint16_t generation, uint32_t bank, uint64_t word) {
+    const std::lock_guard lock(mutex_);
+    return endpoints_.set_policy(id, generation, bank, word);
+}
+
+Result<uint32_t> Pods::next_epoch() const {
+    const std::lock_guard lock(mutex_);
+    return endpoints_.next_epoch();
 }
 
 std::vector<LocalPod> Pods::all() const {

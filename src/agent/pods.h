@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -22,6 +23,7 @@ struct LocalPod {
     uint32_t endpoint = 0;
     uint32_t ifindex = 0;
     std::string host_ifname;
+    uint16_t generation = 0;  ///< of the endpoint: the next pod with its id has another
 };
 
 /// What Pods::adopt() did.
@@ -54,6 +56,18 @@ class Pods final : public PodWirer {
     /// BPF file system was lost with the pins, are entered anew and get the programs of now.
     Result<Adopted> adopt(const std::vector<ipam::Record>& records);
 
+    /// Called from whichever thread wires or unwires, with nothing locked: after a pod has its
+    /// endpoint, before its ADD goes on, which may wait in there; and after the endpoint is gone.
+    /// Set before there are requests.
+    struct Watch {
+        std::function<void(const LocalPod&)> wired;
+        std::function<void(const LocalPod&)> unwired;
+    };
+    void on_change(Watch watch) { watch_ = std::move(watch); }
+    /// See EndpointTable.
+    Result<bool> set_policy(uint32_t id, uint16_t generation, uint32_t bank, uint64_t word);
+    [[nodiscard]] Result<uint32_t> next_epoch() const;
+
     [[nodiscard]] std::vector<LocalPod> all() const;
     [[nodiscard]] std::optional<LocalPod> by_endpoint(uint32_t id) const;
     [[nodiscard]] size_t size() const;
@@ -75,8 +89,8 @@ class Pods final : public PodWirer {
           to_pod_(std::move(to_pod)) {}
 
     [[nodiscard]] netlink::PodPrograms programs() const { return {from_pod_.get(), to_pod_.get()}; }
-    Result<void> enter(const ipam::Record& record, const netlink::PodLinkSpec& spec,
-                       const netlink::PodLink& link);
+    Result<LocalPod> enter(const ipam::Record& record, const netlink::PodLinkSpec& spec,
+                           const netlink::PodLink& link);
 
     void take(const ipam::Record& record, const netlink::Link& link, uint32_t endpoint);
     Result<void> restore(const ipam::Record& record, const netlink::Link& link);
@@ -90,6 +104,7 @@ class Pods final : public PodWirer {
     mutable std::mutex mutex_;  // of endpoints_, watcher_ and what follows
     std::map<ipam::AttachmentKey, LocalPod> pods_;
     uint32_t mtu_ = 1500;
+    Watch watch_;
 };
 
 }  // namespace weir::agent

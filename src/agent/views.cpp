@@ -9,6 +9,7 @@
 #include <boost/json.hpp>
 
 #include "agent/conntrack_filter.h"
+#include "agent/policy_view.h"
 #include "agent/settings.h"
 #include "agent/table_view.h"
 #include "agent/version.h"
@@ -149,6 +150,11 @@ void Views::register_on(api::Router& router) const {
     router.get("/v1/services", [this](const api::Request&) { return as_json(services()); });
     router.get("/v1/backends", [view](const api::Request&) { return as_json(view().backends()); });
     router.get("/v1/drops", [view](const api::Request&) { return as_json(view().drops()); });
+    const auto policy = [this] { return PolicyView(in_.policing, in_.objects.store(), in_.pods); };
+    router.get("/v1/policies",
+               [policy](const api::Request&) { return as_json(policy().policies()); });
+    router.get("/v1/pod-policies",
+               [policy](const api::Request&) { return as_json(policy().pods()); });
     router.get("/v1/ipam",
                [this](const api::Request&) { return as_json(Result<api::Ipam>(ipam())); });
     router.get("/v1/config", [this](const api::Request&) {
@@ -181,6 +187,9 @@ std::vector<std::string> Views::troubles() const {
     if (!in_.objects.write_error().empty()) {
         reasons.push_back("load-balancing tables: " + in_.objects.write_error());
     }
+    if (in_.policing.failed()) {
+        reasons.push_back("tables of policy: " + in_.policing.write_error());
+    }
     return reasons;
 }
 
@@ -205,6 +214,7 @@ Result<api::Status> Views::status() const {
     if (const auto* api = in_.objects.api()) out.leader = leader_of(*api);
     out.datapath = datapath();
     out.routing = routing();
+    out.policy = PolicyView(in_.policing, in_.objects.store(), in_.pods).state();
     out.ipam = pools();
     const auto counters = in_.cni.counters();
     for (size_t i = 0; i < kCniOperations.size(); ++i) {
@@ -290,6 +300,8 @@ std::vector<api::Problem> Views::problems() const {
             out.push_back(
                 {.source = source, .object = "Node " + range.node, .message = range.text});
     }
+    for (const auto& problem : in_.policing.problems())
+        out.push_back({.source = source, .object = problem.object, .message = problem.text});
     const auto of_service = [&](const std::string& service, const std::string& message) {
         out.push_back({.source = source, .object = "Service " + service, .message = message});
     };
@@ -487,6 +499,12 @@ metrics::Snapshot Views::metrics() const {
         out.leading = api->leading();
         out.events = api->event_counts();
     }
+    const auto policy = PolicyView(in_.policing, in_.objects.store(), in_.pods).state();
+    for (const auto& table : policy.tables)
+        out.tables.push_back({table.name, table.entries, table.capacity, table.bytes});
+    out.policies = policy.policies;
+    out.pods_closed = policy.closed;
+    out.pods_late = policy.late;
     out.pods = in_.pods.size();
     for (const auto& use : in_.objects.tables().usage()) {
         if (use.table == "services") out.services = use.used;

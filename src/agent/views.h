@@ -11,6 +11,7 @@
 #include "agent/names.h"
 #include "agent/objects.h"
 #include "agent/pods.h"
+#include "agent/policing.h"
 #include "agent/router.h"
 #include "datapath/host_checks.h"
 #include "datapath/reader.h"
@@ -27,6 +28,7 @@ struct ViewInputs {
     const Objects& objects;
     const Host& host;
     const Pods& pods;
+    const Policing& policing;
     const ipam::Pools& ipam;
     const CniService& cni;
     const TableNames& names;

@@ -73,8 +73,17 @@ Result<uint32_t> Datapath::idle_bank() const {
 
 Result<void> Datapath::load(weir_config config) {
     config.bank = WEIR_TRY(idle_bank());
-    loaded_ = WEIR_TRY(LoadedBuild::load(options_.build, config, maps_));
+    auto loaded = WEIR_TRY(LoadedBuild::load(options_.build, config, maps_, options_.policy_sizes));
+    options_.step("pin policy");
+    WEIR_CHECK(loaded.policy().pin_as(pins_, config.bank));
+    loaded_ = std::move(loaded);
     return {};
+}
+
+Result<PolicyWriter> Datapath::policy_writer(PolicyWriter::StoreWord store_word) {
+    if (!loaded_) return fail(Errc::kInternal, "tables of policy before load");
+    return PolicyWriter(WEIR_TRY(PolicyTables::of(loaded_->policy())), std::move(store_word),
+                        grace_);
 }
 
 Result<Activation> Datapath::activate(SocketHooks hooks) {
@@ -96,7 +105,8 @@ Result<Activation> Datapath::activate(SocketHooks hooks) {
             WEIR_TRY(attach_sock(loaded_->sock(), options_.cgroup_root, pins_, options_.step));
     }
     options_.step("clear old bank");
-    WEIR_TRY(idle_bank());
+    const uint32_t idle = WEIR_TRY(idle_bank());
+    WEIR_TRY(PolicyMaps::unpin(pins_, idle));
     return activation;
 }
 

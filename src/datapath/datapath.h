@@ -15,6 +15,7 @@
 #include "datapath/loader.h"
 #include "datapath/maps.h"
 #include "datapath/pins.h"
+#include "datapath/policy_writer.h"
 #include "datapath/sock_links.h"
 
 namespace weir::datapath {
@@ -35,6 +36,7 @@ struct Activation {
 ///   auto dp = Datapath::open(options);              maps and stubs: adopted, or made and pinned
 ///   dp->load(config);                               this build's programs; old ones stay in force
 ///   dp->lb().read(), dp->endpoints().all(), …       what the tables hold: reconcile, write
+///   dp->policy_writer()                             policies, into the new programs' own tables
 ///   sync_cidrs(dp->tables(), …), …                  host_tables.h
 ///   dp->activate(hooks);                            new programs take over
 ///   dp->devices().attach(ifindex, …);               first start only; attachments stay for good
@@ -48,6 +50,7 @@ class Datapath {
         std::filesystem::path bpffs;
         std::filesystem::path cgroup_root;
         TableSizes sizes;
+        PolicySizes policy_sizes = {};
         Build build;
         StepHook step = [](std::string_view) {};  ///< see StepHook; for tests that die in it
     };
@@ -56,7 +59,8 @@ class Datapath {
     /// another agent has these pins.
     static Result<std::unique_ptr<Datapath>> open(Options options);
 
-    /// Loads the build's programs. config.bank is chosen here. On failure nothing has changed.
+    /// Loads the build's programs. config.bank is chosen here. Their tables of policy are empty:
+    /// they are to be filled before activate(). On failure nothing has changed.
     Result<void> load(weir_config config);
     /// Puts the loaded programs in force and starts their sweep; some 10 ms. The old programs'
     /// stages go when nothing runs in them any more. On failure the old programs stay in force, or,
@@ -70,6 +74,9 @@ class Datapath {
     [[nodiscard]] EndpointTable& endpoints() { return endpoints_; }
     [[nodiscard]] const LbWriter& lb() const { return lb_; }
     [[nodiscard]] GraceWorker& grace() { return grace_; }
+    /// Writes what the programs loaded last know of policy. Words of endpoints go by `store_word`,
+    /// which is to use EndpointTable::set_policy() for the bank of these programs.
+    Result<PolicyWriter> policy_writer(PolicyWriter::StoreWord store_word);
     /// Null before load().
     [[nodiscard]] const LoadedBuild* loaded() const { return loaded_ ? &*loaded_ : nullptr; }
     /// Whether open() finished a takeover that another agent had begun.

@@ -2,8 +2,11 @@
 #include "datapath/endpoint_table.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <set>
+
+#include "weir/policy.h"
 
 namespace weir::datapath {
 namespace {
@@ -14,6 +17,9 @@ std::vector<IpAddress> addresses_of(const EndpointSpec& spec) {
     if (spec.ipv6) addresses.push_back(*spec.ipv6);
     return addresses;
 }
+
+constexpr uint64_t kClosed =
+    WEIR_POLICY_WORD(WEIR_POLICY_SET_CLOSED, 0, WEIR_POLICY_EPOCH_UNKNOWN);
 
 bool is_zero(const weir_addr& addr) {
     return (addr.w[0] | addr.w[1] | addr.w[2] | addr.w[3]) == 0;
@@ -145,9 +151,11 @@ void EndpointTable::release(uint32_t id) {
     free_.push_back(id);
 }
 
-// The policy words of an element belong to others: a rewrite at adoption keeps them.
+// The policy words of an element belong to others: a rewrite at adoption keeps them. A new pod is
+// under none that is known, whichever programs are in force.
 Result<void> EndpointTable::write(const Endpoint& endpoint) {
     weir_endpoint abi = to_abi(endpoint);
+    std::ranges::fill(abi.policy, kClosed);
     const weir_endpoint old = WEIR_TRY(tables_->endpoints.get(endpoint.id));
     if (old.generation == endpoint.generation && (old.flags & WEIR_EP_IN_USE) != 0) {
         std::ranges::copy(old.policy, abi.policy);
@@ -193,6 +201,36 @@ Result<Endpoint> EndpointTable::add(uint32_t id, const EndpointSpec& spec) {
     endpoints_.insert_or_assign(id, endpoint);
     remember_addresses(endpoint);
     return endpoint;
+}
+
+namespace {
+
+constexpr size_t word_offset(uint32_t bank) {
+    return offsetof(weir_endpoint, policy) + bank % WEIR_BANKS * sizeof(uint64_t);
+}
+
+/// Of the element that no pod has: where the highest epoch ever given out is kept.
+constexpr uint32_t kNobody = 0;
+
+}  // namespace
+
+// The epoch is on record before any program sees it.
+Result<bool> EndpointTable::set_policy(uint32_t id, uint16_t generation, uint32_t bank,
+                                       uint64_t word) {
+    const Endpoint* endpoint = find(id);
+    if (endpoint == nullptr || endpoint->generation != generation) return false;
+    const uint32_t epoch = WEIR_POLICY_WORD_EPOCH(word);
+    if (epoch != WEIR_POLICY_EPOCH_UNKNOWN && epoch >= WEIR_TRY(next_epoch())) {
+        WEIR_CHECK(tables_->endpoints.store64(kNobody, word_offset(0),
+                                              WEIR_POLICY_WORD(WEIR_POLICY_SET_NONE, 0, epoch)));
+    }
+    WEIR_CHECK(tables_->endpoints.store64(id, word_offset(bank), word));
+    return true;
+}
+
+Result<uint32_t> EndpointTable::next_epoch() const {
+    const weir_endpoint nobody = WEIR_TRY(tables_->endpoints.get(kNobody));
+    return WEIR_POLICY_WORD_EPOCH(nobody.policy[0]) + 1;
 }
 
 Result<bool> EndpointTable::remove(uint32_t id) {

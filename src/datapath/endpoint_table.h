@@ -51,11 +51,19 @@ class EndpointTable {
     Result<uint32_t> reserve();
     /// Gives back an id that was reserved and not added.
     void release(uint32_t id);
-    /// Writes a pod under a reserved id. Element first, what refers to it after; on failure what
-    /// was written is taken back. kExists: another pod has the address.
+    /// Writes a pod under a reserved id; nothing passes to or from it before set_policy(). Element
+    /// first, what refers to it after; on failure what was written is taken back. kExists: another
+    /// pod has the address.
     Result<Endpoint> add(uint32_t id, const EndpointSpec& spec);
     /// Removes a pod: references first, element last. False: no such id.
     Result<bool> remove(uint32_t id);
+
+    /// Puts a pod under another policy, by one store, as programs of `bank` see it. False: the id
+    /// is another pod's by now, or nobody's.
+    Result<bool> set_policy(uint32_t id, uint16_t generation, uint32_t bank, uint64_t word);
+    /// No word of a pod of this node, however long ago, had an epoch as high as this; of words with
+    /// WEIR_POLICY_EPOCH_UNKNOWN apart.
+    [[nodiscard]] Result<uint32_t> next_epoch() const;
 
   private:
     Result<void> read_back();

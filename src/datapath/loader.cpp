@@ -41,10 +41,14 @@ Result<void> check_stub(int fd, const MapSet& maps, const std::filesystem::path&
 
 }  // namespace
 
-Result<void> LoadedBuild::load_tc(const ObjectImage& image, const MapSet& maps) {
+/// The first of the objects makes the tables of policy, the others use them.
+Result<void> LoadedBuild::load_tc(const ObjectImage& image, const MapSet& maps,
+                                  const PolicySizes& policy_sizes) {
     auto object = WEIR_TRY(BpfObject::open(image));
     WEIR_CHECK(object.set_config(config_));
     WEIR_CHECK(maps.lend_to(object));
+    WEIR_CHECK(PolicyMaps::set_sizes(object, policy_sizes));
+    WEIR_CHECK(policy_.lend_to(object));
     for (const bpf_program* program : object.programs()) {
         const std::string_view name = bpf_program__name(program);
         if (name != kSweepProgram && !program_place(name)) {
@@ -53,6 +57,7 @@ Result<void> LoadedBuild::load_tc(const ObjectImage& image, const MapSet& maps) 
         }
     }
     WEIR_CHECK(object.load());
+    if (objects_.empty()) policy_ = WEIR_TRY(PolicyMaps::of(object));
     for (const bpf_program* program : object.programs()) {
         tc_.emplace(bpf_program__name(program), bpf_program__fd(program));
     }
@@ -76,13 +81,13 @@ Result<void> LoadedBuild::load_sock(const ObjectImage& image, const MapSet& maps
 }
 
 Result<LoadedBuild> LoadedBuild::load(const Build& build, const weir_config& config,
-                                      const MapSet& maps) {
+                                      const MapSet& maps, const PolicySizes& policy_sizes) {
     LoadedBuild loaded(config);
     const RawMap* events = maps.find("weir_events");
     if (events == nullptr) return fail(Errc::kInternal, "no BPF object has the map weir_events");
     loaded.config_.event_wake_mask = events->info().max_entries / WEIR_EVENT_PIECES - 1;
-    WEIR_CHECK(loaded.load_tc(build.pod, maps));
-    WEIR_CHECK(loaded.load_tc(build.host, maps));
+    WEIR_CHECK(loaded.load_tc(build.pod, maps, policy_sizes));
+    WEIR_CHECK(loaded.load_tc(build.host, maps, policy_sizes));
     WEIR_CHECK(loaded.load_sock(build.sock, maps));
     for (const std::string_view hook : kHookNames) {
         if (!loaded.tc_.contains(hook)) return fail(Errc::kInternal, "no object has {}", hook);

@@ -10,6 +10,7 @@
 #include "datapath/bpf_object.h"
 #include "datapath/maps.h"
 #include "datapath/pins.h"
+#include "datapath/policy_tables.h"
 #include "datapath/programs.h"
 #include "weir/config.h"
 
@@ -27,13 +28,16 @@ struct Build {
 /// A build's programs, loaded and not in force.
 class LoadedBuild {
   public:
-    /// Loads pod, host and sock with `config`. A failure changes nothing that is in force.
+    /// Loads pod, host and sock with `config`, and makes their tables of policy. A failure changes
+    /// nothing that is in force.
     static Result<LoadedBuild> load(const Build& build, const weir_config& config,
-                                    const MapSet& maps);
+                                    const MapSet& maps, const PolicySizes& policy_sizes);
 
     [[nodiscard]] const weir_config& config() const { return config_; }
     /// Programs of the pod and host objects by name.
     [[nodiscard]] const LoadedPrograms& tc() const { return tc_; }
+    /// Those of these programs alone.
+    [[nodiscard]] const PolicyMaps& policy() const { return policy_; }
     /// A program of the sock object and where it attaches.
     struct SockProgram {
         std::string name;
@@ -46,12 +50,14 @@ class LoadedBuild {
 
   private:
     explicit LoadedBuild(const weir_config& config) : config_(config) {}
-    Result<void> load_tc(const ObjectImage& image, const MapSet& maps);
+    Result<void> load_tc(const ObjectImage& image, const MapSet& maps,
+                         const PolicySizes& policy_sizes);
     Result<void> load_sock(const ObjectImage& image, const MapSet& maps);
 
     weir_config config_;
     std::vector<BpfObject> objects_;  // own the descriptors below
     LoadedPrograms tc_;
+    PolicyMaps policy_;
     std::vector<SockProgram> sock_;
 };
 

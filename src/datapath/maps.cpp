@@ -26,6 +26,11 @@ bool is_shared(std::string_view name) {
     return std::ranges::find(kSharedMaps, name) != kSharedMaps.end();
 }
 
+/// Each load of the programs makes these anew (policy_tables.h).
+bool is_policy(std::string_view name) {
+    return name.starts_with("weir_policy_");
+}
+
 bool is_sharded(std::string_view name) {
     return name == "weir_ct4" || name == "weir_ct6";
 }
@@ -162,6 +167,7 @@ Result<void> MapSet::provide(const PinDir& pins, const ObjectImage& image, const
     std::vector<std::pair<std::string, MapInfo>> shards;  // libbpf forgets the template at load
     for (bpf_map* map : object.maps()) {
         const std::string_view name = bpf_map__name(map);
+        if (is_policy(name)) bpf_map__set_autocreate(map, false);
         if (!is_shared(name)) continue;
         WEIR_CHECK(set_size(map, sizes));
         if (is_sharded(name)) shards.emplace_back(name, shape_of_shards(map, sizes));

@@ -138,6 +138,8 @@ json::object own_json(const Record& record) {
     }
     if (record.service) own["service_port"] = record.service->port;
     if (!record.device.empty()) own["device"] = record.device;
+    if (!record.rule.empty()) own["policy_rule"] = record.rule;
+    if (!record.egress_rule.empty()) own["policy_egress_rule"] = record.egress_rule;
     if (record.type == RecordType::kDrop) {
         own["drop_text"] = drop_text(record.reason);
         own["bytes"] = record.length;

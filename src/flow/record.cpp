@@ -116,6 +116,10 @@ void set_translation(Record& record, const weir_event& event) {
     }
 }
 
+std::string rule_of(const Resolver& resolver, uint32_t rule) {
+    return rule == 0 ? std::string() : resolver.rule(rule);
+}
+
 IdentityPtr identify(const Resolver& resolver, uint32_t endpoint, const IpAddress& address) {
     if (endpoint != 0) {
         if (auto pod = resolver.by_endpoint(endpoint)) return pod;
@@ -142,8 +146,11 @@ RecordPtr Recorder::make(const weir_event& event) {
     record->destination.identity = identify(resolver_, event.endpoint[1], record->destination.ip);
     if (event.service != 0) record->service = resolver_.service(event.service);
     if (event.ifindex != 0) record->device = resolver_.device(event.ifindex);
-    record->length = event.length;
-    record->duration_seconds = event.duration * kTickSeconds;
+    if (record->type != RecordType::kEnd) record->rule = rule_of(resolver_, event.rule);
+    if (record->type == RecordType::kNew)
+        record->egress_rule = rule_of(resolver_, event.egress_rule);
+    if (record->type == RecordType::kDrop) record->length = event.length;
+    if (record->type == RecordType::kEnd) record->duration_seconds = event.duration * kTickSeconds;
     record->suppressed = event.suppressed;
     return record;
 }

@@ -50,6 +50,8 @@ class Resolver {
     [[nodiscard]] virtual IdentityPtr by_endpoint(uint32_t id) const = 0;
     /// The Service port of an index in weir_services; nothing if the index is free.
     [[nodiscard]] virtual std::optional<ServicePortName> service(uint32_t index) const = 0;
+    /// A policy rule by its WEIR_EVENT_RULE, "NetworkPolicy shop/web ingress[0]"; "" if gone.
+    [[nodiscard]] virtual std::string rule(uint32_t rule) const = 0;
     /// The name of a device of this host, "" if gone.
     [[nodiscard]] virtual std::string device(uint32_t ifindex) const = 0;
 };
@@ -81,6 +83,8 @@ struct Record {
     std::optional<std::pair<IpAddress, uint16_t>> source_translated;
     std::optional<ServicePortName> service;
     std::string device;
+    std::string rule;              ///< kDrop: the policy rule that denied it; kNew: that let it in
+    std::string egress_rule;       ///< kNew: that let it out of its source
     uint32_t length = 0;           ///< kDrop: bytes
     double duration_seconds = 0;   ///< kEnd
     uint64_t suppressed = 0;       ///< kDrop: like ones that were not reported before this

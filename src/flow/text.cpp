@@ -64,7 +64,8 @@ std::string outcome_text(const Record& record) {
                                record.duration_seconds);
         case RecordType::kDrop:
             return fmt::format(
-                "{}: {}{}", drop_label(record.reason), drop_text(record.reason),
+                "{}: {}{}", drop_label(record.reason),
+                record.rule.empty() ? std::string(drop_text(record.reason)) : record.rule,
                 record.suppressed > 0 ? fmt::format("; {} more like this", record.suppressed) : "");
         case RecordType::kLost:
             break;

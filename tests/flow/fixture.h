@@ -40,6 +40,9 @@ class World : public Resolver {
         if (index != 7) return std::nullopt;
         return ServicePortName{{"shop", "api"}, "http"};
     }
+    [[nodiscard]] std::string rule(uint32_t rule) const override {
+        return rule == WEIR_EVENT_RULE(3, 4) ? "NetworkPolicy shop/web ingress[0]" : "";
+    }
     [[nodiscard]] std::string device(uint32_t ifindex) const override {
         return ifindex == 3 ? "eth0" : "";
     }

@@ -69,17 +69,18 @@ affinity:
 {{/*
 What an agent needs, in MiB. Tables are its own memory, in bytes an entry: those made whole at the start (new connections of
 both families, slots, backends, Services) count towards what is requested; connections of both families and names of
-Services take theirs as they come.
+Services take theirs as they come. Tables of policy: 24 MiB made whole, as much again while one agent takes over from another, and
+what addresses and rows take as they come.
 */}}
 {{- define "weir.requestMiB" -}}
 {{- $c := .Values.capacity -}}
 {{- $tables := add (mul $c.newConnections 400) (mul $c.slots 32) (mul $c.backends 40) (mul $c.services 128) -}}
-{{- add 128 (div $tables 1048576) -}}
+{{- add 152 (div $tables 1048576) -}}
 {{- end -}}
 {{- define "weir.limitMiB" -}}
 {{- $c := .Values.capacity -}}
 {{- $tables := add (mul $c.connections 900) (mul $c.services 256) (mul $c.pods 2048) -}}
-{{- add 192 (include "weir.requestMiB" . | int) (div $tables 1048576) -}}
+{{- add 288 (include "weir.requestMiB" . | int) (div $tables 1048576) -}}
 {{- end -}}
 
 {{/* Requests and limits of a container: memory by the capacities, unless given. */}}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+/// What the local API says of policies; see api_types.h.
+namespace weir::api {
+
+/// A rule in force for pods of this node.
+struct PolicyRule {
+    std::string direction;
+    std::string rule;
+    std::string tier;
+    std::string action;
+    uint64_t hits = 0;
+
+    static constexpr void fields(auto&& add) {
+        add("direction", &PolicyRule::direction, "ingress or egress");
+        add("rule", &PolicyRule::rule,
+            "\"NetworkPolicy shop/web ingress[0]\": policy, direction and place in its list; "
+            "\"isolated (ingress)\": what NetworkPolicies did not admit; \"default (ingress)\": "
+            "what no policy spoke of");
+        add("tier", &PolicyRule::tier, "admin, network or baseline");
+        add("action", &PolicyRule::action, "accept, deny or pass");
+        add("hits", &PolicyRule::hits,
+            "flows that it decided since the agent started, also those decided anew after a "
+            "change");
+    }
+};
+
+/// GET /v1/policies: a list of these. Every policy that is known, whether or not it is about pods
+/// of this node.
+struct Policy {
+    std::string kind;
+    std::string ns;
+    std::string name;
+    std::string tier;
+    uint64_t priority = 0;
+    bool audit = false;
+    std::vector<std::string> pods;
+    std::vector<PolicyRule> rules;
+    uint64_t hits = 0;
+
+    static constexpr void fields(auto&& add) {
+        add("kind", &Policy::kind, "NetworkPolicy or ClusterNetworkPolicy");
+        add("namespace", &Policy::ns, "namespace; empty for a ClusterNetworkPolicy");
+        add("name", &Policy::name, "name");
+        add("tier", &Policy::tier, "admin, network or baseline");
+        add("priority", &Policy::priority, "within admin and baseline; the lowest goes first");
+        add("audit", &Policy::audit, "it decides nothing: what it would deny is counted");
+        add("pods", &Policy::pods, "NAMESPACE/NAME of the pods of this node that it selects");
+        add("rules", &Policy::rules, "its rules that are in force for these");
+        add("hits", &Policy::hits, "of all its rules");
+    }
+};
+
+/// GET /v1/pod-policies: a list of these, one a pod of this node.
+struct PodPolicy {
+    std::string ns;
+    std::string name;
+    std::string state;
+    std::string reason;
+    std::string deny;
+    std::vector<std::string> policies;
+    std::vector<PolicyRule> rules;
+
+    static constexpr void fields(auto&& add) {
+        add("namespace", &PodPolicy::ns, "namespace");
+        add("name", &PodPolicy::name, "name");
+        add("state", &PodPolicy::state,
+            "open: no policy selects it; enforced; audit: its namespace is in audit mode, nothing "
+            "is denied; closed: nothing passes");
+        add("reason", &PodPolicy::reason, "why it is closed");
+        add("deny", &PodPolicy::deny, "what becomes of what is denied: drop or reject");
+        add("policies", &PodPolicy::policies, "those that select it, in order of precedence");
+        add("rules", &PodPolicy::rules,
+            "all rules of these, in the order in which they are asked; the first of a tier that "
+            "matches decides, or passes on to the next tier");
+    }
+};
+
+}  // namespace weir::api

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vector>
+
+#include "agent/api_types.h"
+#include "agent/policing.h"
+
+namespace weir::agent {
+
+/// Policies as the local API shows them. On the agent's loop.
+class PolicyView {
+  public:
+    /// All outlive this.
+    PolicyView(const Policing& policing, const kube::Store& store, const Pods& pods)
+        : policing_(policing), store_(store), pods_(pods) {}
+
+    [[nodiscard]] api::PolicyState state() const;
+    [[nodiscard]] Result<std::vector<api::Policy>> policies() const;
+    [[nodiscard]] Result<std::vector<api::PodPolicy>> pods() const;
+
+  private:
+    [[nodiscard]] Result<api::PolicyRule> rule(uint16_t set, uint16_t number) const;
+    [[nodiscard]] Result<uint64_t> hits(uint32_t counter) const;
+
+    const Policing& policing_;
+    const kube::Store& store_;
+    const Pods& pods_;
+};
+
+}  // namespace weir::agent

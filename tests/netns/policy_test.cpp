@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+// Policies between real processes, as documents say. Cites: "NetworkPolicy — selection &
+// isolation", "Always-allowed and out-of-scope traffic", "Connection-state rules" and "Lifecycle /
+// ordering" of the Kubernetes semantics; "A change in policy, labels or namespaces cuts or admits
+// flows that are already open"; "After an agent crash the last policy stays in force".
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "netns/node.h"
+#include "netns/web.h"
+#include "support/child.h"
+#include "support/exercises.h"
+#include "support/peers.h"
+
+namespace weir::test {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+constexpr uint16_t kServerPort = 8080;
+
+/// A NetworkPolicy of namespace shop; `spec` is indented by two.
+std::string policy(const std::string& name, const std::string& spec) {
+    return "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: " + name +
+           ", namespace: shop}\nspec:\n" + spec;
+}
+
+/// Pods with app=web take `from` on `ports`, both in flow style.
+std::string admit(const std::string& from, const std::string& ports = "[]") {
+    return policy("web",
+                  "  podSelector: {matchLabels: {app: web}}\n  policyTypes: [Ingress]\n"
+                  "  ingress: [{from: " +
+                      from + ", ports: " + ports + "}]\n");
+}
+
+std::string from_app(const std::string& app) {
+    return "[{podSelector: {matchLabels: {app: " + app + "}}}]";
+}
+
+const char* const kDenyAll =
+    "  podSelector: {}\n  policyTypes: [Ingress, Egress]\n  ingress: []\n  egress: []\n";
+
+class PolicyNode : public testing::TestWithParam<const char*> {
+  protected:
+    PolicyNode() : node_({.socket_hooks = GetParam()}) {}
+    void SetUp() override { ASSERT_TRUE(node_.start_agent()); }
+
+    /// An answer within the time that a client has, or none because packets are dropped.
+    bool reaches(const Place& place, const std::string& address, uint16_t port = kServerPort) {
+        return http(place, address, port).starts_with("web");
+    }
+    bool comes_to(bool reached, const Place& place, const std::string& address,
+                  uint16_t port = kServerPort) {
+        return eventually([&] { return reaches(place, address, port) == reached; });
+    }
+    Node node_;
+};
+
+INSTANTIATE_TEST_SUITE_P(SocketHooks, PolicyNode, testing::Values("all", "off"),
+                         [](const auto& mode) { return std::string(mode.param); });
+
+TEST_P(PolicyNode, DefaultDenyAndWhatIsAdmitted) {
+    node_.apply("svc.yaml", Node::service_yaml("web", kVip4, kVip6));
+    auto& server = node_.run_server("web-1", "web");
+    auto& friendly = node_.run_client("friendly");
+    auto& other = node_.run_client("other");
+    for (const int family : {4, 6}) {
+        ASSERT_TRUE(comes_to(true, friendly.place, server.ip(family)));
+        ASSERT_TRUE(comes_to(true, other.place, vip(family), 80));
+    }
+    node_.apply("web.yaml", admit(from_app("friendly"), "[{port: 8080}]"));
+    for (const int family : {4, 6}) {
+        SCOPED_TRACE(family);
+        EXPECT_TRUE(comes_to(false, other.place, server.ip(family)));
+        EXPECT_FALSE(reaches(other.place, vip(family), 80)) << "nor through its Service";
+        EXPECT_TRUE(reaches(friendly.place, server.ip(family)));
+        EXPECT_TRUE(reaches(friendly.place, vip(family), 80));
+        EXPECT_TRUE(reaches(node_.host(), server.ip(family))) << "the node is not kept away";
+        EXPECT_TRUE(reaches(node_.host(), vip(family), 80));
+    }
+    EXPECT_GT(node_.drops("policy_denied_ingress"), 0U);
+    node_.apply("all.yaml", policy("all", kDenyAll));
+    EXPECT_TRUE(comes_to(false, friendly.place, server.ip(4))) << "it may not send any more";
+    EXPECT_GT(node_.drops("policy_denied_egress"), 0U);
+    node_.remove("all.yaml");
+    node_.remove("web.yaml");
+    for (const int family : {4, 6}) {
+        EXPECT_TRUE(comes_to(true, other.place, server.ip(family)));
+        EXPECT_TRUE(reaches(other.place, vip(family), 80));
+    }
+}
+
+TEST_P(PolicyNode, OutsidersByRange) {
+    node_.apply("svc.yaml", Node::node_port_yaml("web", kVip4, kVip6));
+    node_.run_server("web-1", "web");
+    for (const int family : {4, 6})
+        ASSERT_TRUE(comes_to(true, node_.outside(), node_ip(family), 30080));
+    node_.apply("web.yaml", admit("[{ipBlock: {cidr: 192.0.2.0/24, except: [192.0.2.2/32]}}]"));
+    EXPECT_TRUE(comes_to(false, node_.outside(), node_ip(4), 30080));
+    EXPECT_FALSE(reaches(node_.outside(), node_ip(6), 30080));
+    node_.apply("web.yaml", admit("[{ipBlock: {cidr: 192.0.2.2/32}}]"));
+    EXPECT_TRUE(comes_to(true, node_.outside(), node_ip(4), 30080));
+    EXPECT_FALSE(reaches(node_.outside(), node_ip(6), 30080));
+}
+
+/// One connection, kept open, that asks again as soon as it was answered. What it met last is in a
+/// file: "answered N" or "silence after N".
+class OpenConnection {
+  public:
+    OpenConnection(const Node& node, const Place& place, const std::string& address)
+        : file_(node.dir() / "open-connection"), child_(place, [&](const auto& ready) {
+              const Fd sock = make_socket(AF_INET, SOCK_STREAM);
+              connect_to(sock, {address, kServerPort});
+              for (unsigned answered = 0;; ++answered) {
+                  send_text(sock, "GET / HTTP/1.1\r\nHost: web\r\n\r\n");
+                  while (!hears(sock))
+                      say(fmt::format("silence after {}", answered));
+                  say(fmt::format("answered {}", answered + 1));
+                  if (answered == 0) ready();
+                  ::usleep(20'000);
+              }
+          }) {}
+    /// It is answered again, from now on.
+    bool is_answered() const {
+        const std::string before = last();
+        return eventually([&] { return last().starts_with("answered") && last() != before; });
+    }
+    bool is_cut() const {
+        return eventually([&] { return last().starts_with("silence"); });
+    }
+
+  private:
+    static bool hears(const Fd& sock) {
+        char buffer[4096];
+        return ::recv(sock.get(), buffer, sizeof buffer, 0) > 0;
+    }
+    void say(const std::string& text) const {
+        const auto next = file_.string() + "-next";
+        std::ofstream(next) << text;
+        std::filesystem::rename(next, file_);
+    }
+    std::string last() const {
+        std::ifstream in(file_);
+        return {std::istreambuf_iterator<char>(in), {}};
+    }
+
+    std::filesystem::path file_;
+    BackgroundChild child_;
+};
+
+TEST_P(PolicyNode, AnOpenConnectionIsCutAndGoesOnAgain) {
+    auto& server = node_.run_server("web-1", "web");
+    auto& friendly = node_.run_client("friendly");
+    ASSERT_TRUE(comes_to(true, friendly.place, server.ip(4)));
+    const OpenConnection connection(node_, friendly.place, server.ip(4));
+    node_.apply("web.yaml", admit(from_app("friendly")));
+    EXPECT_TRUE(connection.is_answered());
+    node_.apply("web.yaml", admit(from_app("other")));
+    EXPECT_TRUE(connection.is_cut()) << "a new denial is for open connections, too";
+    node_.apply("web.yaml", admit(from_app("friendly")));
+    EXPECT_TRUE(connection.is_answered()) << "and what is admitted again goes on";
+    node_.apply("all.yaml", policy("all", kDenyAll));
+    EXPECT_TRUE(connection.is_cut());
+}
+
+TEST_P(PolicyNode, LabelsOfANamespaceAdmit) {
+    auto& server = node_.run_server("web-1", "web");
+    auto& client = node_.run_client("client");
+    const auto labelled = [](const std::string& team) {
+        return "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {team: " + team +
+               "}}\n";
+    };
+    node_.apply("ns.yaml", labelled("a"));
+    node_.apply("web.yaml", admit("[{namespaceSelector: {matchLabels: {team: b}}}]"));
+    EXPECT_TRUE(comes_to(false, client.place, server.ip(4)));
+    node_.apply("ns.yaml", labelled("b"));
+    EXPECT_TRUE(comes_to(true, client.place, server.ip(4)));
+    node_.apply("ns.yaml", labelled("a"));
+    EXPECT_TRUE(comes_to(false, client.place, server.ip(4)));
+}
+
+TEST_P(PolicyNode, APolicyIsThereBeforeThePod) {
+    node_.apply("all.yaml", policy("all", kDenyAll));
+    auto& client = node_.run_client("client");
+    // Its first packets, with nothing waited for.
+    EXPECT_THAT(http(client.place, node_ip(4), 1), StartsWith("error: ECONNREFUSED"))
+        << "its own node, which no NetworkPolicy keeps it from";
+    EXPECT_THAT(http(client.place, outside_ip(4), 80), StartsWith("error: "));
+    EXPECT_GT(node_.drops("policy_denied_egress"), 0U);
+}
+
+TEST_P(PolicyNode, ADenialIsSeenWithItsRule) {
+    auto& server = node_.run_server("web-1", "web");
+    auto& other = node_.run_client("other");
+    ASSERT_TRUE(comes_to(true, other.place, server.ip(4)));
+    node_.apply("web.yaml", admit(from_app("friendly")));
+    ASSERT_TRUE(comes_to(false, other.place, server.ip(4)));
+    const auto seen = node_.weir_ok({"flows", "--verdict", "DROPPED"});
+    EXPECT_THAT(seen, HasSubstr("shop/other"));
+    EXPECT_THAT(seen, HasSubstr("shop/web-1"));
+    EXPECT_THAT(seen, HasSubstr("policy_denied_ingress: isolated (ingress)"));
+}
+
+/// Datagrams to a server, without end; a file appears as soon as one is answered.
+class Intruder {
+  public:
+    Intruder(const Node& node, const Place& place, const std::string& address)
+        : file_(node.dir() / "intruder-was-answered"), child_(place, [&](const auto& ready) {
+              const Fd sock = make_socket(AF_INET, SOCK_DGRAM);
+              connect_to(sock, {address, kServerPort});
+              ready();
+              for (char answer[64];; ::usleep(1000)) {
+                  (void)::send(sock.get(), "x", 1, 0);
+                  if (::recv(sock.get(), answer, sizeof answer, MSG_DONTWAIT) > 0)
+                      std::ofstream(file_) << "once";
+              }
+          }) {}
+    [[nodiscard]] bool got_in() const { return std::filesystem::exists(file_); }
+
+  private:
+    std::filesystem::path file_;
+    BackgroundChild child_;
+};
+
+TEST_P(PolicyNode, HoldWithoutAnAgentAndWhileOneTakesOver) {
+    auto& server = node_.run_server("web-1", "web");
+    auto& friendly = node_.run_client("friendly");
+    auto& other = node_.run_client("other");
+    node_.apply("web.yaml", admit(from_app("friendly")));
+    ASSERT_TRUE(comes_to(false, other.place, server.ip(4)));
+    const OpenConnection connection(node_, friendly.place, server.ip(4));
+    const Intruder intruder(node_, other.place, server.ip(4));
+    node_.stop_agent(SIGKILL);
+    EXPECT_TRUE(connection.is_answered());
+    EXPECT_TRUE(reaches(friendly.place, server.ip(4)));
+    EXPECT_FALSE(reaches(other.place, server.ip(4)));
+    for (const Build build : {Build::kThis, Build::kNext, Build::kThis}) {
+        ASSERT_TRUE(node_.start_agent({}, build));
+        EXPECT_TRUE(connection.is_answered());
+        EXPECT_TRUE(reaches(friendly.place, server.ip(4)));
+        node_.stop_agent(SIGKILL);
+    }
+    EXPECT_FALSE(intruder.got_in());
+    EXPECT_TRUE(connection.is_answered());
+    node_.remove("web.yaml");
+    ASSERT_TRUE(node_.start_agent());
+    EXPECT_TRUE(comes_to(true, other.place, server.ip(4))) << "what changed meanwhile is followed";
+    EXPECT_TRUE(intruder.got_in()) << "it asked all the time";
+}
+
+}  // namespace
+}  // namespace weir::test
