@@ -144,6 +144,11 @@ static __always_inline int pod_from_start(struct __sk_buff *skb, struct weir_ctx
 
 	if (addr_is_multicast(&ctx->t.daddr))
 		return drop(ctx, MULTICAST);
+	/* It answers a flow that is not tracked any more, and may have to be translated: the client
+	 * asks again.
+	 */
+	if (is_syn_ack(ctx))
+		return drop(ctx, CT_MISS);
 	s = flow_begin(ctx);
 	if (!s)
 		return drop(ctx, INTERNAL);

@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
-#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -86,7 +86,7 @@ class Bench {
         }
         // The bare pairs' host is a namespace of this process's own.
         if (::unshare(CLONE_NEWNET) != 0) must<void>(fail_errno(errno, "unshare"));
-        threads_ = must(NetNsThread::start());
+        home_.emplace(must(HomeNetNs::current()));
     }
     [[nodiscard]] size_t size() const { return pods_.size(); }
 
@@ -109,7 +109,7 @@ class Bench {
     std::vector<double> pairs(size_t at_once, const std::function<void(size_t)>& first) {
         auto took = burst(at_once, [&](size_t i) {
             first(i);
-            must(bench::create_bare(*threads_, pods_[i].ns, specs_[i]));
+            must(bench::create_bare(*home_, pods_[i].ns, specs_[i]));
         });
         must(remove_all_links());
         settle();
@@ -126,7 +126,7 @@ class Bench {
     std::string nothing_;  ///< a program
     std::vector<Pod> pods_;
     std::vector<PodLinkSpec> specs_;
-    std::unique_ptr<NetNsThread> threads_;
+    std::optional<HomeNetNs> home_;
 };
 
 void report(Bench& bench, size_t at_once, int rounds) {

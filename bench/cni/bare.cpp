@@ -28,8 +28,8 @@ PodLinkSpec pod_spec(unsigned n) {
     return spec;
 }
 
-Result<void> create_bare(NetNsThread& threads, const NetNs& ns, const PodLinkSpec& spec) {
-    Socket pod = WEIR_TRY(threads.open_socket(ns));
+Result<void> create_bare(const HomeNetNs& home, const NetNs& ns, const PodLinkSpec& spec) {
+    Socket pod = WEIR_TRY(home.open_socket(ns));
     Socket host = WEIR_TRY(Socket::open());
     const VethEnd ours{spec.host_ifname, spec.host_mac, spec.mtu, std::nullopt};
     const VethEnd theirs{spec.ifname, spec.pod_mac, spec.mtu, ns.fd()};

@@ -14,7 +14,7 @@ netlink::PodLinkSpec pod_spec(unsigned n);
 
 /// The least that gives a pod an interface with its addresses: a veth pair, both ends up, the
 /// addresses; no routes, neighbours or programs.
-Result<void> create_bare(netlink::NetNsThread& threads, const netlink::NetNs& ns,
+Result<void> create_bare(const netlink::HomeNetNs& home, const netlink::NetNs& ns,
                          const netlink::PodLinkSpec& spec);
 
 /// Milliseconds of each of `count` calls made at once, a thread each.

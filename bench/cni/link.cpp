@@ -55,7 +55,7 @@ class Bench {
   public:
     explicit Bench(size_t pods) : program_(load_pass_program()) {
         if (::unshare(CLONE_NEWNET) != 0) must<void>(fail_errno(errno, "unshare"));
-        threads_ = must(NetNsThread::start());
+        home_.emplace(must(HomeNetNs::current()));
         for (unsigned n = 1; n <= pods; n++) {
             spaces_.push_back(new_namespace());
             specs_.push_back(pod_spec(n));
@@ -63,14 +63,14 @@ class Bench {
     }
 
     std::vector<double> weir(size_t at_once) {
-        const PodLinks pods(*threads_);
+        const PodLinks pods(*home_);
         const PodPrograms programs{program_.get(), program_.get()};
         return measure(at_once,
                        [&](size_t i) { must(pods.create(spaces_[i], specs_[i], programs)); });
     }
     std::vector<double> bare(size_t at_once) {
         return measure(at_once,
-                       [&](size_t i) { must(create_bare(*threads_, spaces_[i], specs_[i])); });
+                       [&](size_t i) { must(create_bare(*home_, spaces_[i], specs_[i])); });
     }
 
   private:
@@ -83,7 +83,7 @@ class Bench {
     }
 
     Fd program_;
-    std::unique_ptr<NetNsThread> threads_;
+    std::optional<HomeNetNs> home_;
     std::vector<NetNs> spaces_;
     std::vector<PodLinkSpec> specs_;
 };

@@ -353,28 +353,30 @@ struct partner {
 
 /*
  * Keeps the partner alive and in step, moves it along, or writes it again. Leaves in `to` what
- * ct_promote_both() needs, if `ctx->half`.
+ * ct_promote_both() needs, if `ctx->half`. False: the partner was pushed out, and another flow has
+ * its key by now.
  */
-static __always_inline void partner_sync(struct weir_ctx *ctx, struct weir_ct *ct,
+static __always_inline bool partner_sync(struct weir_ctx *ctx, struct weir_ct *ct,
 					 struct partner *to)
 {
+	struct weir_ct *partner, *half;
 	struct weir_tuple back;
 	struct weir_scratch *s;
-	struct weir_ct *partner;
 	__u8 second;
 
 	to->hash = key_of(&to->key, &ctx->n, ctx->v6, ctx->proto, &second);
 	tuple_reverse(&back, &ctx->t);
 	partner = est_find(&to->key, to->hash, ctx->v6);
 	if (!partner || !rewrites_to(partner, &back)) {
-		struct weir_ct *other = half_find(&to->key, to->hash, ctx->v6);
-
-		if (other && rewrites_to(other, &back))
-			partner = to->half = other;
+		half = half_find(&to->key, to->hash, ctx->v6);
+		if (half && rewrites_to(half, &back))
+			partner = to->half = half;
+		else if (half && ct_alive(half, ctx->now, true))
+			return false;
 	}
 	if (partner && !rewrites_to(partner, &back)) {
 		if (ct_alive(partner, ctx->now, true))
-			return; /* another flow's */
+			return false;
 		est_delete(&to->key, to->hash, ctx->v6);
 		partner = NULL;
 	}
@@ -391,18 +393,19 @@ static __always_inline void partner_sync(struct weir_ctx *ctx, struct weir_ct *c
 		partner->expires = ct->expires;
 		if (to->half && !ctx->half && ct->flags & WEIR_CT_SEEN_REPLY)
 			ct_promote(&to->key, to->hash, ctx->v6, partner, ctx->now);
-		return;
+		return true;
 	}
 	s = scratch();
 	if (!s)
-		return;
+		return true;
 	s->ct[1] = *ct;
 	make_partner(&s->ct[1], ctx, to->hash, second);
 	count(CT_PARTNER_RESTORED);
 	if (ct->flags & WEIR_CT_SEEN_REPLY && !est_insert(&to->key, to->hash, ctx->v6, &s->ct[1]))
-		return;
+		return true;
 	half_insert(&to->key, ctx->v6, &s->ct[1], BPF_ANY);
 	to->half = half_find(&to->key, to->hash, ctx->v6);
+	return true;
 }
 
 /* Back to where it was half open, while there is no room for both halves of the flow. */
@@ -462,8 +465,9 @@ static __always_inline void ct_forget(const union weir_key *key, __u32 hash, boo
 }
 
 /*
- * Once a tick, on a new TCP flag, and on the first reply. Returns PASS, or what to do with a packet
- * whose backend has gone.
+ * Once a tick, on a new TCP flag, on the first reply, and for each packet of a translated flow that
+ * waits for it. Returns PASS, or what to do with a packet whose backend has gone, or whose flow has
+ * lost its translation before it was answered.
  */
 __global int ct_refresh(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
@@ -496,8 +500,10 @@ __global int ct_refresh(struct __sk_buff *skb, struct weir_ctx *ctx)
 	if (ctx->proto == IPPROTO_TCP && tcp_is_over(ct))
 		ct->flags |= WEIR_CT_CLOSED;
 	ct->expires = ctx->now + ct_timeout(ct, ctx->proto);
-	if (ctx->rewrite)
-		partner_sync(ctx, ct, &partner);
+	if (ctx->rewrite && !partner_sync(ctx, ct, &partner) && ctx->half && !ctx->reply) {
+		ct_forget(&key, ctx->hash, ctx->v6);
+		return STAGE(NEW_FLOW);
+	}
 	if (ctx->half && ct->flags & WEIR_CT_SEEN_REPLY)
 		ct_promote_both(ctx, &key, ct, &partner);
 	return PASS;
@@ -505,14 +511,17 @@ __global int ct_refresh(struct __sk_buff *skb, struct weir_ctx *ctx)
 
 #define TCP_TRACKED (TCP_FIN | TCP_SYN | TCP_RST)
 
-/* Keeps the entry of a packet that was found alive. Writes at most once a tick. */
+/*
+ * Keeps the entry of a packet that was found alive. Writes at most once a tick, unless the flow is
+ * half open: whose partner may have been pushed out at any moment.
+ */
 static __always_inline int ct_track(struct __sk_buff *skb, struct weir_ctx *ctx,
 				    const struct weir_ct *ct)
 {
 	__u8 seen = ctx->reply ? ct->tcp_flags[1] : ct->tcp_flags[0];
 
 	if (ct->seen == ctx->now && !(ctx->tcp_flags & TCP_TRACKED & ~seen) &&
-	    !(ctx->half && ctx->reply))
+	    !(ctx->half && (ctx->reply || ctx->rewrite)))
 		return PASS;
 	return ct_refresh(skb, ctx);
 }

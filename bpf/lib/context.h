@@ -139,6 +139,12 @@ static __always_inline bool is_syn(const struct weir_ctx *ctx)
 	return ctx->proto == IPPROTO_TCP && (ctx->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
+static __always_inline bool is_syn_ack(const struct weir_ctx *ctx)
+{
+	return ctx->proto == IPPROTO_TCP &&
+	       (ctx->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK);
+}
+
 static __always_inline bool has_ports(const struct weir_ctx *ctx)
 {
 	return ctx->proto == IPPROTO_TCP || ctx->proto == IPPROTO_UDP || ctx->proto == IPPROTO_SCTP;

@@ -121,7 +121,10 @@ static __always_inline int to_stack(struct __sk_buff *skb, struct weir_ctx *ctx)
 	return PASS;
 }
 
-/* To a process of this host, as if it came in by weir0, whatever way it took. */
+/*
+ * To this host's stack as if it came in by weir0, whatever way it took: there the source may be an
+ * address of the host's own, and is forwarded whatever the settings of the other devices are.
+ */
 static __always_inline int to_host(struct __sk_buff *skb, struct weir_ctx *ctx)
 {
 	__u32 index = cfg.host_ifindex;
@@ -271,8 +274,8 @@ __global int forward_out(struct __sk_buff *skb, struct weir_ctx *ctx, __u32 oif)
 	case WAY_OUT:
 		return send_out(skb, ctx, &way);
 	case WAY_TOO_BIG:
-		if (ctx->may_fragment)
-			return to_stack(skb, ctx);
+		if (ctx->may_fragment) /* which only the stack can do */
+			return to_host(skb, ctx);
 		return answer(skb, ctx, WEIR_DROP_TOO_BIG, ANSWER_TOO_BIG, way.mtu);
 	default:
 		return drop(ctx, NO_ROUTE);

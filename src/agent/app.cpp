@@ -43,6 +43,8 @@ using namespace std::chrono_literals;
 constexpr size_t kEventBudget = 512;
 /// Between two looks at all devices and pods' links.
 constexpr auto kLookAround = 60s;
+// A pod that is wired is a score of notifications.
+constexpr auto kNetlinkRest = 10ms;
 /// Requests of runtimes handled at the same time. Wiring takes turns at one kernel lock, but those
 /// who wait together share what it waits for (netlink::PodLinks::create()).
 constexpr unsigned kCniThreads = 16;
@@ -278,8 +280,8 @@ class Agent {
                 log::error("flow events: {}", result.error().message());
             }
         });
-        loop_.watch(host_->devices().fd(), [this] { devices_readable(); });
-        loop_.watch(wiring_->fd(), [this] { wiring_->on_readable(); });
+        loop_.watch(host_->devices().fd(), [this] { devices_readable(); }, kNetlinkRest);
+        loop_.watch(wiring_->fd(), [this] { wiring_->on_readable(); }, kNetlinkRest);
         loop_.watch(wiring_->cni().queue_fd(),
                     [this] { workers_.run([this] { wiring_->cni().drain_queue(); }); });
         loop_.every(100ms, [this] {

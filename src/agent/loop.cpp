@@ -24,14 +24,23 @@ using boost::system::error_code;
 struct Watch {
     asio::posix::stream_descriptor descriptor;
     std::function<void()> ready;
+    std::chrono::milliseconds rest;
+    asio::steady_timer timer;
 
     void wait() {
         descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
                               [this](const error_code& error) {
                                   if (error) return;
                                   ready();
-                                  wait();
+                                  pause();
                               });
+    }
+    void pause() {
+        if (rest.count() == 0) return wait();
+        timer.expires_after(rest);
+        timer.async_wait([this](const error_code& error) {
+            if (!error) wait();
+        });
     }
 };
 
@@ -66,11 +75,12 @@ void Loop::post(std::function<void()> work) {
     asio::post(state_->io, std::move(work));
 }
 
-void Loop::watch(int fd, std::function<void()> ready) {
+void Loop::watch(int fd, std::function<void()> ready, std::chrono::milliseconds rest) {
     // A descriptor of its own, so that closing it leaves the caller's alone.
     const int copy = ::dup(fd);
-    auto& watch = state_->watches.emplace_back(
-        Watch{asio::posix::stream_descriptor(state_->io, copy), std::move(ready)});
+    auto& watch =
+        state_->watches.emplace_back(Watch{asio::posix::stream_descriptor(state_->io, copy),
+                                           std::move(ready), rest, asio::steady_timer(state_->io)});
     watch.wait();
 }
 

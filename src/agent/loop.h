@@ -21,8 +21,9 @@ class Loop {
 
     /// Runs `work` on the loop's thread. Any thread.
     void post(std::function<void()> work);
-    /// Calls `ready` whenever `fd`, which stays the caller's, is readable.
-    void watch(int fd, std::function<void()> ready);
+    /// Calls `ready` whenever `fd`, which stays the caller's, is readable; not again within `rest`,
+    /// so that what comes in a burst is read together.
+    void watch(int fd, std::function<void()> ready, std::chrono::milliseconds rest = {});
     /// Calls `work` again and again, the first time after one `period`.
     void every(std::chrono::milliseconds period, std::function<void()> work);
     /// SIGTERM and SIGINT end run().

@@ -49,7 +49,7 @@ Result<LocalPod> Pods::enter(const ipam::Record& record, const netlink::PodLinkS
 }
 
 Result<Wired> Pods::wire(const ipam::Record& record) {
-    const auto ns = WEIR_TRY(netlink::NetNs::open_pod(record.netns));
+    const auto ns = WEIR_TRY(links_.open_ns(record.netns));
     uint32_t id = 0;
     uint32_t mtu = 0;
     {
@@ -97,7 +97,7 @@ Result<void> Pods::check(const ipam::Record& record) {
         }
         endpoint = it->second.endpoint;
     }
-    const auto ns = WEIR_TRY(netlink::NetNs::open_pod(record.netns));
+    const auto ns = WEIR_TRY(links_.open_ns(record.netns));
     for (const auto& found : WEIR_TRY(links_.list())) {
         if (found.attachment && found.attachment->container_id == record.key.container &&
             found.attachment->ifname == record.key.ifname) {
@@ -127,7 +127,7 @@ Result<void> Pods::restore(const ipam::Record& record, const netlink::Link& link
     spec.host_ifname = link.name;
     netlink::PodLink made{.host_ifindex = link.ifindex};
     // Without its namespace the socket hooks leave the pod to tc.
-    if (const auto ns = netlink::NetNs::open_pod(record.netns)) {
+    if (const auto ns = links_.open_ns(record.netns)) {
         made.netns_cookie = links_.netns_cookie(*ns).value_or(0);
     }
     auto repaired = links_.repair_host(spec, programs());

@@ -5,14 +5,14 @@
 
 namespace weir::agent {
 
-Wiring::Wiring(Host& host, std::unique_ptr<netlink::NetNsThread> threads)
-    : host_(host), threads_(std::move(threads)), links_(*threads_) {}
+Wiring::Wiring(Host& host, netlink::HomeNetNs home)
+    : host_(host), home_(std::move(home)), links_(home_) {}
 
 Result<std::unique_ptr<Wiring>> Wiring::open(const Config& config, Host& host,
                                              datapath::Datapath& datapath,
                                              const std::vector<IpPrefix>& pod_ranges) {
-    auto threads = WEIR_TRY(netlink::NetNsThread::start());
-    std::unique_ptr<Wiring> wiring(new Wiring(host, std::move(threads)));
+    auto home = WEIR_TRY(netlink::HomeNetNs::current());
+    std::unique_ptr<Wiring> wiring(new Wiring(host, std::move(home)));
     WEIR_CHECK(wiring->open_pods(datapath));
     WEIR_CHECK(wiring->open_cni(config, pod_ranges));
     WEIR_CHECK(wiring->adopt());

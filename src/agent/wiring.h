@@ -40,13 +40,13 @@ class Wiring {
     std::optional<netlink::HostLinkState> mend();
 
   private:
-    Wiring(Host& host, std::unique_ptr<netlink::NetNsThread> threads);
+    Wiring(Host& host, netlink::HomeNetNs home);
     Result<void> open_pods(datapath::Datapath& datapath);
     Result<void> open_cni(const Config& config, const std::vector<IpPrefix>& pod_ranges);
     Result<void> adopt();
 
     Host& host_;
-    std::unique_ptr<netlink::NetNsThread> threads_;
+    netlink::HomeNetNs home_;
     netlink::PodLinks links_;
     std::optional<netlink::Watcher> watcher_;  ///< with_watcher() of pods_ once there is one
     std::unique_ptr<Pods> pods_;

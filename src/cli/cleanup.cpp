@@ -101,9 +101,9 @@ void clean_files(Cleanup& cleanup, const Invocation& invocation) {
 
 /// Pods that have a link of ours, by what people call them.
 Result<std::vector<std::string>> living_pods() {
-    const auto threads = WEIR_TRY(netlink::NetNsThread::start());
+    const auto home = WEIR_TRY(netlink::HomeNetNs::current());
     std::vector<std::string> names;
-    for (const auto& found : WEIR_TRY(netlink::PodLinks(*threads).list()))
+    for (const auto& found : WEIR_TRY(netlink::PodLinks(home).list()))
         names.push_back(found.link.alias.empty() ? found.link.name : found.link.alias);
     return names;
 }

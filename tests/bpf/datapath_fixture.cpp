@@ -484,6 +484,14 @@ size_t Datapath::established_count() {
     return count;
 }
 
+void Datapath::push_out(const std::function<bool(const weir_ct&)>& which) {
+    for (const char* name : {"weir_half4", "weir_half6"}) {
+        walk(map(name), [&](int fd, const void* key, const weir_ct& entry) {
+            if (which(entry)) remove(fd, key);
+        });
+    }
+}
+
 void Datapath::for_each_flow(const std::function<void(weir_ct&)>& change) {
     const auto visit = [&](int fd, const void* key, weir_ct entry) {
         change(entry);

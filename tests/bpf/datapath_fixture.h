@@ -87,6 +87,8 @@ class Datapath {
     void set_counts(uint64_t word);
     /// Changes every entry of the established and half-open tables.
     void for_each_flow(const std::function<void(weir_ct&)>& change);
+    /// Removes the half-open entries that `which` picks, as the kernel does for want of room.
+    void push_out(const std::function<bool(const weir_ct&)>& which);
 
   private:
     struct Objects;

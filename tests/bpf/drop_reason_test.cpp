@@ -201,6 +201,8 @@ class DropReason : public DatapathTest {
         frame.ack = 777;
         frame.payload = Bytes(100, 'x');
         expect_reset(from_a(frame), frame);
+        // a pod's answer to a connection that nobody knows of
+        expect_shot(from_b(reply_to(pod_to_pod())));
     }
     void backend_gone() {
         serve({{world_.pod_b, 1}});

@@ -139,6 +139,64 @@ TEST_P(ServiceFlow, LostPartnerIsWrittenAgain) {
     EXPECT_EQ(datapath_->counter(WEIR_COUNTER_CT_NEW), 1U);
 }
 
+/// The entry that translates the answers of a flow.
+bool is_reply_entry(const weir_ct& ct) {
+    return (ct.flags & WEIR_CT_REWRITE_REPLY) != 0;
+}
+
+// A flood of new flows takes the room of those not answered yet, within the same tick, too.
+TEST_P(ServiceFlow, PushedOutPartnerIsWrittenAgainByTheNextPacket) {
+    for (const uint8_t proto : {kTcp, kUdp, kSctp}) {
+        serve(world_.pod_b, proto);
+        from_a(to_vip(proto));
+        datapath_->push_out(is_reply_entry);
+        const auto again = from_a(to_vip(proto));
+        expect_clean(again, kRedirect);
+        const auto back = from_b(reply_to(again.frame()));
+        expect_clean(back, kRedirect);
+        EXPECT_EQ(back.frame().src, world_.vip);
+        EXPECT_EQ(back.frame().sport, 80);
+    }
+    EXPECT_EQ(datapath_->counter(WEIR_COUNTER_CT_PARTNER_RESTORED), 3U);
+    EXPECT_EQ(datapath_->counter(WEIR_COUNTER_CT_NEW), 3U);
+}
+
+TEST_P(ServiceFlow, PartnersKeyThatAnotherFlowHasTakenIsLeftToIt) {
+    for (const uint8_t proto : {kTcp, kUdp}) {
+        serve(world_.pod_b, proto);
+        from_a(to_vip(proto));
+        datapath_->push_out(is_reply_entry);
+        // The same client and port to the same backend by another address.
+        Frame taker = to_vip(proto);
+        taker.dst = world_.node;
+        taker.dport = kNodePort;
+        const auto taken = from_a(taker);
+        ASSERT_EQ(taken.frame().src, world_.pod_a) << "the key is free";
+        const auto again = from_a(to_vip(proto));
+        expect_clean(again, kRedirect);
+        EXPECT_EQ(again.frame().src, world_.router) << "a flow anew, which the backend can tell";
+        const auto to_taker = from_b(reply_to(taken.frame()));
+        expect_clean(to_taker, kRedirect);
+        EXPECT_EQ(to_taker.frame().src, world_.node);
+        const auto back = from_b(reply_to(again.frame()));
+        expect_clean(back, kRedirect);
+        EXPECT_EQ(back.frame().src, world_.vip);
+        EXPECT_EQ(back.frame().dport, 4000);
+    }
+}
+
+// Untranslated it would make the client reset the connection; dropped, the client asks again.
+TEST_P(ServiceFlow, AnswerToAConnectionThatIsNotTrackedIsDropped) {
+    serve(world_.pod_b);
+    const auto there = from_a(to_vip());
+    datapath_->push_out([](const weir_ct&) { return true; });
+    EXPECT_EQ(from_b(reply_to(there.frame())).verdict, kDropped);
+    EXPECT_EQ(datapath_->drops(WEIR_DROP_CT_MISS), 1U);
+    EXPECT_EQ(datapath_->half_count(), 0U);
+    const auto again = from_a(to_vip());
+    EXPECT_EQ(from_b(reply_to(again.frame())).frame().src, world_.vip);
+}
+
 TEST_P(ServiceFlow, HostNetworkBackendGoesThroughTheStack) {
     serve(world_.node);
     const auto there = from_a(to_vip());

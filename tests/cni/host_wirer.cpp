@@ -36,11 +36,11 @@ std::unique_ptr<HostWirer> HostWirer::open() {
     // successors.
     static const Fd program = load_pass_program();
     return std::unique_ptr<HostWirer>(
-        new HostWirer(netlink::NetNsThread::start().value(), program.get()));
+        new HostWirer(netlink::HomeNetNs::current().value(), program.get()));
 }
 
 Result<agent::Wired> HostWirer::wire(const ipam::Record& record) {
-    const auto ns = WEIR_TRY(netlink::NetNs::open_pod(record.netns));
+    const auto ns = WEIR_TRY(links_.open_ns(record.netns));
     const auto spec = agent::pod_link_spec(record, static_cast<uint32_t>(record.serial), kMtu);
     WEIR_CHECK(links_.create(ns, spec, programs()));
     return agent::Wired{.host_ifname = spec.host_ifname,
@@ -57,7 +57,7 @@ Result<void> HostWirer::check(const ipam::Record& record) {
     if (!WEIR_TRY(agent::pod_link_exists(record.key))) {
         return fail(Errc::kNotFound, "the interface of {} is gone", record.key.to_string());
     }
-    const auto ns = WEIR_TRY(netlink::NetNs::open_pod(record.netns));
+    const auto ns = WEIR_TRY(links_.open_ns(record.netns));
     return links_.check(
         ns, agent::pod_link_spec(record, static_cast<uint32_t>(record.serial), kMtu), programs());
 }

@@ -22,11 +22,11 @@ class HostWirer final : public agent::PodWirer {
     Result<std::vector<ipam::Found>> list() override;
 
   private:
-    HostWirer(std::unique_ptr<netlink::NetNsThread> threads, int program)
-        : threads_(std::move(threads)), links_(*threads_), program_(program) {}
+    HostWirer(netlink::HomeNetNs home, int program)
+        : home_(std::move(home)), links_(home_), program_(program) {}
     [[nodiscard]] netlink::PodPrograms programs() const { return {program_, program_}; }
 
-    std::unique_ptr<netlink::NetNsThread> threads_;
+    netlink::HomeNetNs home_;
     netlink::PodLinks links_;
     int program_;
 };

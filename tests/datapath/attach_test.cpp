@@ -84,10 +84,12 @@ TEST_F(AttachTest, TcxBesideForeignLinksBeforeAndAfter) {
     const Fd link_before = before.attach_tcx(ifindex_);
     WEIR_ASSERT_OK((*datapath)->devices().attach(ifindex_, Direction::kIngress, "dev_in"));
     const Fd link_after = after.attach_tcx(ifindex_);
+    const uint64_t earlier = before.seen();  // a link that comes up says things, too
+    const uint64_t later = after.seen();
     ASSERT_TRUE(ping());
     EXPECT_GE(counter(kSeen1), 3U);
-    EXPECT_GE(before.seen(), 3U);
-    EXPECT_EQ(before.seen(), after.seen());
+    EXPECT_GE(before.seen() - earlier, 3U);
+    EXPECT_GE(after.seen() - later, 3U);
 
     WEIR_ASSERT_OK((*datapath)->devices().detach(ifindex_, Direction::kIngress));
     const uint64_t ours = counter(kSeen1);
@@ -107,10 +109,12 @@ TEST_F(AttachTest, ClsactBesideForeignFiltersBeforeAndAfter) {
     WEIR_ASSERT_OK(devices.attach(ifindex_, Direction::kIngress, "dev_in"));
     WEIR_ASSERT_OK(devices.attach(ifindex_, Direction::kIngress, "dev_in"));
     after.attach_clsact(ifindex_, 40000);
+    const uint64_t earlier = before.seen();  // a link that comes up says things, too
+    const uint64_t later = after.seen();
     ASSERT_TRUE(ping());
     EXPECT_GE(counter(kSeen1), 3U);
-    EXPECT_GE(before.seen(), 3U);
-    EXPECT_EQ(before.seen(), after.seen());
+    EXPECT_GE(before.seen() - earlier, 3U);
+    EXPECT_GE(after.seen() - later, 3U);
 
     WEIR_ASSERT_OK(devices.detach(ifindex_, Direction::kIngress));
     WEIR_ASSERT_OK(devices.detach(ifindex_, Direction::kIngress));

@@ -146,6 +146,16 @@ TEST_F(OverlayService, ReachesBackendsOfTheOtherNode) {
     }
 }
 
+// Pieces that fit the way here and not the overlay, without a bit that forbids cutting them.
+TEST_F(OverlayService, PiecesFromOutsideAreCutUp) {
+    ASSERT_TRUE(start_with_service());
+    for (const size_t size : {3000U, 9000U}) {
+        EXPECT_THAT(in_child({}, [&] { return udp_ask(nodes_.ip('a', 4), 30080, size); }),
+                    HasSubstr("pod-b"))
+            << size << " bytes";
+    }
+}
+
 /// What a connected socket that does not fragment learns of the path after `size` bytes: "MTU n".
 std::string learnt_mtu(const std::string& address, uint16_t port, size_t size) {
     const SocketAddress to(address, port);

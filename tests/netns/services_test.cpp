@@ -262,6 +262,26 @@ TEST_P(Services, PodsThatLeaveAreMasqueraded) {
     EXPECT_TRUE(run({"ping", "-c1", "-W2", "2001:db8::2"}, {.place = client.place}).ok());
 }
 
+// Pieces that the way to the outside has no room for, without a bit that forbids cutting them: the
+// host's stack cuts those up that have its own address, too. It forwards nothing of its own accord.
+TEST_P(Services, DatagramsTooLargeForTheWayOutAreCutUp) {
+    node_.apply("web.yaml", Node::node_port_yaml("web", kVip4, kVip6));
+    node_.run_server("web-1", "web");
+    auto& client = node_.run_client("client");
+    ASSERT_TRUE(answers(node_.outside(), node_ip(4), 30080));
+    ASSERT_EQ(run({"cat", "/proc/sys/net/ipv4/ip_forward"}).out, "0\n");
+    const auto narrow =
+        run({"ip", "route", "add", outside_ip(4) + "/32", "dev", "ext0", "mtu", "lock", "1300"});
+    ASSERT_TRUE(narrow.ok()) << narrow.describe();
+    for (const size_t size : {1600U, 3000U, 9000U}) {
+        SCOPED_TRACE(size);
+        EXPECT_EQ(in_child(node_.outside(), [&] { return udp_ask(node_ip(4), 30080, size); }),
+                  joined(node_ip(4), 30080) + " web-1");
+        EXPECT_EQ(in_child(client.place, [&] { return udp_ask(outside_ip(4), 8080, size); }),
+                  joined(outside_ip(4), 8080) + " outside");
+    }
+}
+
 TEST_P(Services, WorksBehindAStrictHostFirewall) {
     const auto rules = run({"nft", R"(table inet strict {
   chain forward { type filter hook forward priority 0; policy drop; }

@@ -204,6 +204,7 @@ DeviceSet select_devices(const DeviceConfig& config, const NetworkState& state) 
 Result<DeviceFollower> DeviceFollower::open(DeviceConfig config) {
     // Subscribed before read: what changes in between is told twice rather than not at all.
     Socket events = WEIR_TRY(Socket::subscribe(kGroups));
+    WEIR_CHECK(events.pass_over_specific_routes());
     Socket requests = WEIR_TRY(Socket::open());
     DeviceFollower follower(std::move(config), std::move(events), std::move(requests));
     WEIR_CHECK(follower.resync());

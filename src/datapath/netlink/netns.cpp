@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
-#include <pthread.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -45,10 +44,36 @@ Result<NetNs> NetNs::current() {
     return open("/proc/thread-self/ns/net");
 }
 
-Result<NetNs> NetNs::open_pod(const std::filesystem::path& path) {
-    NetNs ns = WEIR_TRY(open(path));
-    const NetNs host = WEIR_TRY(current());
-    if (ns.same_as(host)) {
+namespace {
+
+/// Takes the thread home again.
+class Return {
+  public:
+    explicit Return(const NetNs& home) : home_(home) {}
+    ~Return() {
+        if (::setns(home_.fd(), CLONE_NEWNET) == 0) return;
+        // Everything after this would happen in the pod's namespace.
+        log::error("cannot leave the network namespace of a pod (errno {})", errno);
+        std::abort();
+    }
+    Return(const Return&) = delete;
+    Return& operator=(const Return&) = delete;
+    Return(Return&&) = delete;
+    Return& operator=(Return&&) = delete;
+
+  private:
+    const NetNs& home_;
+};
+
+}  // namespace
+
+Result<HomeNetNs> HomeNetNs::current() {
+    return HomeNetNs(WEIR_TRY(NetNs::current()));
+}
+
+Result<NetNs> HomeNetNs::open_pod(const std::filesystem::path& path) const {
+    NetNs ns = WEIR_TRY(NetNs::open(path));
+    if (ns.same_as(home_)) {
         return fail(Errc::kInvalid,
                     "{} is the host's own network namespace: a pod needs one of its own "
                     "(pods with hostNetwork are not given to CNI)",
@@ -57,62 +82,15 @@ Result<NetNs> NetNs::open_pod(const std::filesystem::path& path) {
     return ns;
 }
 
-Result<std::unique_ptr<NetNsThread>> NetNsThread::start() {
-    NetNs home = WEIR_TRY(NetNs::current());
-    std::unique_ptr<NetNsThread> self(new NetNsThread(std::move(home)));
-    self->thread_ = std::thread([raw = self.get()] { raw->serve(); });
-    ::pthread_setname_np(self->thread_.native_handle(), "weir-netns");
-    return self;
+Result<void> HomeNetNs::run_in(const NetNs& ns, const std::function<Result<void>()>& work) const {
+    if (::setns(ns.fd(), CLONE_NEWNET) != 0) {
+        return fail_errno(errno, "enter the network namespace {}", ns.path());
+    }
+    const Return home(home_);
+    return work();
 }
 
-NetNsThread::~NetNsThread() {
-    {
-        const std::lock_guard lock(mutex_);
-        stopping_ = true;
-    }
-    wake_.notify_one();
-    if (thread_.joinable()) thread_.join();
-}
-
-void NetNsThread::serve() {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-        wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-        if (queue_.empty()) return;
-        Job* job = queue_.front();
-        queue_.pop_front();
-        lock.unlock();
-        job->result = perform(*job);
-        job->done.release();
-        lock.lock();
-    }
-}
-
-Result<void> NetNsThread::perform(const Job& job) {
-    if (::setns(job.ns->fd(), CLONE_NEWNET) != 0) {
-        return fail_errno(errno, "enter the network namespace {}", job.ns->path());
-    }
-    auto result = (*job.work)();
-    if (::setns(home_.fd(), CLONE_NEWNET) != 0) {
-        // Everything after this would happen in the pod's namespace.
-        log::error("cannot leave the network namespace {} (errno {})", job.ns->path(), errno);
-        std::abort();
-    }
-    return result;
-}
-
-Result<void> NetNsThread::run_in(const NetNs& ns, const std::function<Result<void>()>& work) {
-    Job job{&ns, &work, {}};
-    {
-        const std::lock_guard lock(mutex_);
-        queue_.push_back(&job);
-    }
-    wake_.notify_one();
-    job.done.acquire();
-    return std::move(job.result);
-}
-
-Result<Socket> NetNsThread::open_socket(const NetNs& ns) {
+Result<Socket> HomeNetNs::open_socket(const NetNs& ns) const {
     std::optional<Socket> socket;
     WEIR_CHECK(run_in(ns, [&socket]() -> Result<void> {
         socket.emplace(WEIR_TRY(Socket::open()));

@@ -1,16 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <filesystem>
 #include <functional>
-#include <memory>
-#include <mutex>
-#include <semaphore>
 #include <string>
-#include <thread>
 
 #include "common/fd.h"
 #include "common/result.h"
@@ -24,9 +18,6 @@ class NetNs {
     /// The namespace mounted at `path`. kNotFound: nothing is there; kInvalid: it is not a network
     /// namespace (a file whose mount is gone, say).
     static Result<NetNs> open(const std::filesystem::path& path);
-    /// As open, and refuses the namespace of the calling thread with kInvalid: a pod never shares
-    /// the host's.
-    static Result<NetNs> open_pod(const std::filesystem::path& path);
     /// The calling thread's.
     static Result<NetNs> current();
 
@@ -46,39 +37,24 @@ class NetNs {
     std::string path_;
 };
 
-/// The one thread that enters namespaces, so that no other thread is ever in a wrong one. Its home
-/// is the namespace of the thread that constructs it. Thread-safe; calls wait for their turn.
-class NetNsThread {
+/// The namespace in which this process's threads are, and from which they step into others for a
+/// moment. Thread-safe.
+class HomeNetNs {
   public:
-    static Result<std::unique_ptr<NetNsThread>> start();
-    ~NetNsThread();
-    NetNsThread(const NetNsThread&) = delete;
-    NetNsThread& operator=(const NetNsThread&) = delete;
-    NetNsThread(NetNsThread&&) = delete;
-    NetNsThread& operator=(NetNsThread&&) = delete;
+    /// That of the calling thread; all that use this object are in it.
+    static Result<HomeNetNs> current();
 
-    /// Runs `work` inside `ns` and returns what it returned. It must be short.
-    Result<void> run_in(const NetNs& ns, const std::function<Result<void>()>& work);
+    /// As NetNs::open, and refuses this namespace with kInvalid: a pod never shares the host's.
+    [[nodiscard]] Result<NetNs> open_pod(const std::filesystem::path& path) const;
+    /// Runs `work` inside `ns`, on the calling thread, and returns what it returned. It starts no
+    /// thread and must be short.
+    Result<void> run_in(const NetNs& ns, const std::function<Result<void>()>& work) const;
     /// A socket that stays in `ns`, to be used from any thread.
-    Result<Socket> open_socket(const NetNs& ns);
+    [[nodiscard]] Result<Socket> open_socket(const NetNs& ns) const;
 
   private:
-    struct Job {
-        const NetNs* ns;
-        const std::function<Result<void>()>* work;
-        Result<void> result;
-        std::binary_semaphore done{0};
-    };
-    explicit NetNsThread(NetNs home) : home_(std::move(home)) {}
-    void serve();
-    Result<void> perform(const Job& job);
-
+    explicit HomeNetNs(NetNs home) : home_(std::move(home)) {}
     NetNs home_;
-    std::mutex mutex_;
-    std::condition_variable wake_;
-    std::deque<Job*> queue_;
-    bool stopping_ = false;
-    std::thread thread_;
 };
 
 }  // namespace weir::netlink

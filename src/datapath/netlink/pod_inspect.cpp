@@ -201,7 +201,7 @@ Result<std::vector<Problem>> PodLinks::inspect_host(const PodLinkSpec& spec,
 
 Result<void> PodLinks::check(const NetNs& ns, const PodLinkSpec& spec, PodPrograms programs) const {
     auto problems = WEIR_TRY(inspect_host(spec, programs));
-    Socket pod = WEIR_TRY(threads_.open_socket(ns));
+    Socket pod = WEIR_TRY(home_.open_socket(ns));
     Inspection inspection(pod, spec);
     WEIR_CHECK(inspection.pod_side());
     for (Problem& problem : inspection.take())

@@ -164,12 +164,12 @@ std::vector<Message> pod_requests(uint32_t ifindex, const PodLinkSpec& spec) {
 }
 
 /// Container engines create sandboxes with IPv6 switched off; the kernel then refuses addresses.
-Result<void> set_up_pod(NetNsThread& threads, const NetNs& ns, Socket& pod, uint32_t ifindex,
+Result<void> set_up_pod(const HomeNetNs& home, const NetNs& ns, Socket& pod, uint32_t ifindex,
                         const PodLinkSpec& spec) {
     auto requests = pod_requests(ifindex, spec);
     auto done = pod.run(requests);
     if (done || done.error().os_errno() != EACCES || !spec.addresses[1]) return done;
-    WEIR_CHECK(threads.run_in(ns, [&spec] {
+    WEIR_CHECK(home.run_in(ns, [&spec] {
         return write_sysctl(fmt::format("net/ipv6/conf/{}/disable_ipv6", spec.ifname), "0");
     }));
     return pod.run(requests);
@@ -233,7 +233,7 @@ Result<std::vector<FoundPodLink>> list_links(Socket& host) {
 Result<PodLink> PodLinks::create(const NetNs& ns, const PodLinkSpec& spec,
                                  PodPrograms programs) const {
     WEIR_CHECK(validate(spec));
-    Socket pod = WEIR_TRY(threads_.open_socket(ns));
+    Socket pod = WEIR_TRY(home_.open_socket(ns));
     Socket host = WEIR_TRY(Socket::open());
     PodLink link;
     link.netns_cookie = WEIR_TRY(pod.netns_cookie());
@@ -249,14 +249,14 @@ Result<PodLink> PodLinks::create(const NetNs& ns, const PodLinkSpec& spec,
     turn.emplace(turns_);
     requests = opening_requests(link.host_ifindex, spec, programs);
     WEIR_CHECK(host.run(requests));
-    WEIR_CHECK(set_up_pod(threads_, ns, pod, link.pod_ifindex, spec));
+    WEIR_CHECK(set_up_pod(home_, ns, pod, link.pod_ifindex, spec));
     WEIR_CHECK(wait_for_carrier(host, link.host_ifindex, spec));
     undo.dismiss();
     return link;
 }
 
 Result<uint64_t> PodLinks::netns_cookie(const NetNs& ns) const {
-    const Socket socket = WEIR_TRY(threads_.open_socket(ns));
+    const Socket socket = WEIR_TRY(home_.open_socket(ns));
     return socket.netns_cookie();
 }
 

@@ -67,8 +67,12 @@ struct Problem {
 /// The callers' threads are in the host's namespace.
 class PodLinks {
   public:
-    /// `threads` outlives this object.
-    explicit PodLinks(NetNsThread& threads) : threads_(threads) {}
+    /// `home`, the host's namespace, outlives this object.
+    explicit PodLinks(const HomeNetNs& home) : home_(home) {}
+    /// A pod's namespace; kInvalid, if it is the host's.
+    [[nodiscard]] Result<NetNs> open_ns(const std::filesystem::path& path) const {
+        return home_.open_pod(path);
+    }
 
     /// When it returns, packets pass in both directions and families. On failure nothing is left.
     /// kExists: the pod has such an interface, or the host's name is taken; kNotFound: the
@@ -99,7 +103,7 @@ class PodLinks {
     [[nodiscard]] Result<std::vector<FoundPodLink>> list() const;
 
   private:
-    NetNsThread& threads_;
+    const HomeNetNs& home_;
     /// Two: one prepares or answers while the other is in the kernel. Measured: half the median of
     /// thirty at once, the same maximum.
     mutable TurnQueue turns_{2};

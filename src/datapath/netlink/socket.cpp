@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "datapath/netlink/socket.h"
 
+#include <array>
 #include <cerrno>
+#include <cstddef>
 
+#include <arpa/inet.h>
+#include <linux/filter.h>
 #include <linux/if.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <netlink/attr.h>
 #include <netlink/msg.h>
 #include <sys/ioctl.h>
@@ -89,6 +94,28 @@ Result<Socket> Socket::subscribe(std::span<const unsigned> groups) {
                               static_cast<int>(group), "NETLINK_ADD_MEMBERSHIP"));
     }
     return socket;
+}
+
+Result<void> Socket::pass_over_specific_routes() {
+    constexpr uint32_t kPass = 0xffffffff;
+    constexpr uint32_t kType = offsetof(nlmsghdr, nlmsg_type);
+    constexpr uint32_t kLength = NLMSG_HDRLEN + offsetof(rtmsg, rtm_dst_len);
+    // A load is of network byte order, the header of the host's.
+    std::array<sock_filter, 7> filter = {{
+        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, kType),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_NEWROUTE), 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_DELROUTE), 0, 2),
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kLength),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, kPass),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+    }};
+    const sock_fprog attached{.len = static_cast<unsigned short>(filter.size()),
+                              .filter = filter.data()};
+    if (::setsockopt(fd_.get(), SOL_SOCKET, SO_ATTACH_FILTER, &attached, sizeof attached) != 0) {
+        return fail_errno(errno, "filter the notifications of an rtnetlink socket");
+    }
+    return {};
 }
 
 Result<void> Socket::send(std::span<Message> requests, Acks acks) {

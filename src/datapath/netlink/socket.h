@@ -30,6 +30,9 @@ class Socket {
     static Result<Socket> open();
     /// A non-blocking socket that receives the notifications of `groups` (RTNLGRP_*).
     static Result<Socket> subscribe(std::span<const unsigned> groups);
+    /// Notifications of routes other than default routes end in the kernel from here on: there may
+    /// be a full table of the internet's.
+    Result<void> pass_over_specific_routes();
 
     /// Sends all requests at once; the kernel takes them in order and goes on after one that fails.
     Result<std::vector<Answer>> exchange(std::span<Message> requests);

@@ -322,7 +322,7 @@ class RedirectTest : public HostLinkTest {
         sockaddr_in local{.sin_family = AF_INET, .sin_port = htons(9999)};
         EXPECT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&local), sizeof local), 0);
         ns.sh("ip addr add " + source + "/32 dev lo");
-        EXPECT_TRUE(threads().run_in(ns.open(), [&source] { return send_from(source); }));
+        EXPECT_TRUE(home().run_in(ns.open(), [&source] { return send_from(source); }));
         char byte = 0;
         const timeval patience{.tv_usec = 300000};
         ::setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
@@ -434,7 +434,7 @@ class AdvertisementTest : public HostLinkTest {
         router_.sh(
             "for i in 1 2 3 4 5 6 7 8 9 10; do ip -6 addr show dev up1 -tentative | "
             "grep -q fe80 && break; sleep 0.3; done");
-        ASSERT_OK(threads().run_in(router_.open(), []() -> Result<void> { return advertise(); }));
+        ASSERT_OK(home().run_in(router_.open(), []() -> Result<void> { return advertise(); }));
         for (int i = 0; i < 50 && !knows_router(); i++)
             ::usleep(20000);
         ASSERT_TRUE(knows_router());

@@ -72,13 +72,10 @@ class KillTest : public test::HostTest {
         return sh("ip -d link") + sh("ip -4 route show table all") +
                sh("ip -6 route show table all") + sh("ip neigh") + sh("ip addr");
     }
-    /// In the child: the parent's worker thread did not come along.
     bool create_in_child(const std::filesystem::path& path) {
-        auto threads = NetNsThread::start();
-        if (!threads) return false;
-        auto ns = NetNs::open_pod(path);
+        auto ns = NetNs::open(path);
         if (!ns) return false;
-        return PodLinks(**threads).create(*ns, spec(5), programs()).has_value();
+        return pods().create(*ns, spec(5), programs()).has_value();
     }
 };
 

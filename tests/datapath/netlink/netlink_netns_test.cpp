@@ -20,7 +20,7 @@ TEST_F(NetNsTest, OpensByPathAndTellsNamespacesApart) {
 
 // CNI spec 1.1.0, parameters: CNI_NETNS is a reference to the container's isolation domain.
 TEST_F(NetNsTest, NothingThereIsNotFound) {
-    const auto ns = NetNs::open_pod("/tmp/weir-no-such-namespace");
+    const auto ns = NetNs::open("/tmp/weir-no-such-namespace");
     ASSERT_FALSE(ns);
     EXPECT_EQ(ns.error().code(), Errc::kNotFound);
     EXPECT_THAT(ns.error().message(), HasSubstr("/tmp/weir-no-such-namespace"));
@@ -29,23 +29,23 @@ TEST_F(NetNsTest, NothingThereIsNotFound) {
 TEST_F(NetNsTest, FileWhoseMountIsGoneIsInvalid) {
     MountedNs vanished;
     vanished.vanish();
-    const auto ns = NetNs::open_pod(vanished.path());
+    const auto ns = NetNs::open(vanished.path());
     ASSERT_FALSE(ns);
     EXPECT_EQ(ns.error().code(), Errc::kInvalid);
     EXPECT_THAT(ns.error().message(), HasSubstr("is not a network namespace"));
 }
 
 TEST_F(NetNsTest, OtherKindsOfNamespaceAreInvalid) {
-    const auto ns = NetNs::open_pod("/proc/self/ns/mnt");
+    const auto ns = NetNs::open("/proc/self/ns/mnt");
     ASSERT_FALSE(ns);
     EXPECT_THAT(ns.error().message(), HasSubstr("not a network namespace"));
-    const auto directory = NetNs::open_pod("/tmp");
+    const auto directory = NetNs::open("/tmp");
     ASSERT_FALSE(directory);
     EXPECT_EQ(directory.error().code(), Errc::kInvalid);
 }
 
 TEST_F(NetNsTest, TheHostsOwnIsInvalidForAPod) {
-    const auto ns = NetNs::open_pod("/proc/thread-self/ns/net");
+    const auto ns = home().open_pod("/proc/thread-self/ns/net");
     ASSERT_FALSE(ns);
     EXPECT_EQ(ns.error().code(), Errc::kInvalid);
     EXPECT_THAT(ns.error().message(), HasSubstr("the host's own network namespace"));
@@ -54,26 +54,26 @@ TEST_F(NetNsTest, TheHostsOwnIsInvalidForAPod) {
 TEST_F(NetNsTest, SocketStaysInItsNamespace) {
     const MountedNs mounted;
     mounted.sh("ip link add inside0 type bridge");
-    auto socket = threads().open_socket(mounted.open());
+    auto socket = home().open_socket(mounted.open());
     ASSERT_OK(socket);
     EXPECT_TRUE(socket->ifindex("inside0"));
     auto host = Socket::open();
     ASSERT_OK(host);
     EXPECT_FALSE(host->ifindex("inside0"));
     EXPECT_NE(*socket->netns_cookie(), *host->netns_cookie());
-    auto again = threads().open_socket(mounted.open());
+    auto again = home().open_socket(mounted.open());
     ASSERT_OK(again);
     EXPECT_EQ(*socket->netns_cookie(), *again->netns_cookie());
 }
 
 TEST_F(NetNsTest, ThreadComesHomeAlsoAfterAFailure) {
     const MountedNs mounted;
-    const auto failed = threads().run_in(
+    const auto failed = home().run_in(
         mounted.open(), []() -> Result<void> { return fail(Errc::kInternal, "on purpose"); });
     ASSERT_FALSE(failed);
     EXPECT_EQ(failed.error().message(), "on purpose");
     const NetNs home = *NetNs::current();
-    ASSERT_OK(threads().run_in(*NetNs::current(), [&home]() -> Result<void> {
+    ASSERT_OK(home().run_in(*NetNs::current(), [&home]() -> Result<void> {
         EXPECT_TRUE(NetNs::current()->same_as(home));
         return {};
     }));

@@ -67,7 +67,7 @@ void MountedNs::vanish() {
 }
 
 NetNs MountedNs::open() const {
-    auto ns = NetNs::open_pod(path_);
+    auto ns = NetNs::open(path_);
     EXPECT_TRUE(ns) << ns.error().message();
     return std::move(*ns);
 }
@@ -104,10 +104,10 @@ void HostTest::SetUp() {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root: makes network namespaces";
     ASSERT_EQ(::unshare(CLONE_NEWNET), 0);
     sh("ip link set lo up");
-    auto threads = NetNsThread::start();
-    ASSERT_OK(threads);
-    threads_ = std::move(*threads);
-    pods_ = std::make_unique<PodLinks>(*threads_);
+    auto home = HomeNetNs::current();
+    ASSERT_OK(home);
+    home_.emplace(std::move(*home));
+    pods_ = std::make_unique<PodLinks>(*home_);
     pass_ = std::make_unique<Fd>(load_pass_program());
 }
 

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -54,13 +55,13 @@ class HostTest : public testing::Test {
     void SetUp() override;
 
     PodLinks& pods() { return *pods_; }
-    NetNsThread& threads() { return *threads_; }
+    const HomeNetNs& home() { return *home_; }
     PodPrograms programs() const { return {pass_->get(), pass_->get()}; }
     /// A dual-stack pod 10.244.1.`n` and fd00:10:244:1::`n` in hex.
     static PodLinkSpec spec(unsigned n);
 
   private:
-    std::unique_ptr<NetNsThread> threads_;
+    std::optional<HomeNetNs> home_;
     std::unique_ptr<PodLinks> pods_;
     std::unique_ptr<Fd> pass_;
 };
