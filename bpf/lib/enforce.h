@@ -167,8 +167,11 @@ __global int police_new(struct __sk_buff *skb, struct weir_ctx *ctx)
 	flow.endpoint[0] = s->ct[0].endpoint[0];
 	flow.endpoint[1] = s->ct[0].endpoint[1];
 	reason = police(ctx, &flow);
-	if (reason)
+	if (reason) {
+		/* the report names the backend */
+		ctx->rewrite = !addr_equal(&ctx->n.daddr, &ctx->t.daddr);
 		return policy_denied(skb, ctx, reason);
+	}
 	s->ct[0].verdict[0] = flow.verdict[0];
 	s->ct[0].verdict[1] = flow.verdict[1];
 	return PASS;

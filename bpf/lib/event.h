@@ -83,6 +83,14 @@ static __always_inline void event_packet(struct weir_event *event, struct __sk_b
 	event->ifindex = skb->ifindex;
 }
 
+static __always_inline void event_rewritten(struct weir_event *event, const struct weir_ctx *ctx)
+{
+	event->nat_saddr = ctx->n.saddr;
+	event->nat_daddr = ctx->n.daddr;
+	event->nat_sport = ctx->n.sport;
+	event->nat_dport = ctx->n.dport;
+}
+
 /* Counts a drop and reports it; the caller decides what becomes of the packet. */
 __global int account_drop(struct __sk_buff *skb, struct weir_ctx *ctx, __u32 reason)
 {
@@ -104,6 +112,8 @@ __global int account_drop(struct __sk_buff *skb, struct weir_ctx *ctx, __u32 rea
 	if (!event)
 		return TC_ACT_SHOT;
 	event_packet(event, skb, ctx);
+	if (ctx->rewrite)
+		event_rewritten(event, ctx);
 	event->reason = reason;
 	event->endpoint[ctx->hook == WEIR_HOOK_POD_TO] = ctx->endpoint;
 	event->length = skb->len;
@@ -139,12 +149,8 @@ __global int report_new_flow(struct __sk_buff *skb, struct weir_ctx *ctx, const 
 	if (!event)
 		return 0;
 	event_packet(event, skb, ctx);
-	if (ctx->rewrite) {
-		event->nat_saddr = ctx->n.saddr;
-		event->nat_daddr = ctx->n.daddr;
-		event->nat_sport = ctx->n.sport;
-		event->nat_dport = ctx->n.dport;
-	}
+	if (ctx->rewrite)
+		event_rewritten(event, ctx);
 	event->ct_flags = ct->flags;
 	event->ct_kind = ct->kind;
 	event->service = ct->service;

@@ -369,6 +369,10 @@ TEST_P(Policy, AServiceIsJudgedByItsBackend) {
     serve(world_.pod_b);
     isolate_ingress("server", {on_port(80)});
     EXPECT_EQ(from_a(to_vip()).verdict, kDropped) << "the Service's own port means nothing";
+    const auto events = datapath_->events();
+    ASSERT_EQ(events.size(), 1U);
+    EXPECT_EQ(IpAddress(events[0].daddr), world_.vip);
+    EXPECT_EQ(IpAddress(events[0].nat_daddr), world_.pod_b) << "who kept it out";
     EXPECT_EQ(datapath_->half_count(), 0U) << "nor is a port of the reply taken";
     isolate_ingress("server", {on_port(kBackendPort)});
     isolate_egress("client", {from_pods("server")});
