@@ -81,4 +81,66 @@ struct PodPolicy {
     }
 };
 
+/// One rule held against a flow.
+struct ExplainedRule {
+    std::string rule;
+    std::string action;
+    bool reached = false;
+    bool peer = false;
+    bool port = false;
+    bool decides = false;
+    std::vector<std::string> satisfied;
+    std::vector<std::string> unsatisfied;
+
+    static constexpr void fields(auto&& add) {
+        add("rule", &ExplainedRule::rule, "policy, direction and place in its list");
+        add("action", &ExplainedRule::action, "accept, deny or pass");
+        add("reached", &ExplainedRule::reached, "nothing before it decided");
+        add("peer", &ExplainedRule::peer, "the other end matches");
+        add("port", &ExplainedRule::port, "protocol and port match");
+        add("decides", &ExplainedRule::decides, "its action is what becomes of the flow");
+        add("satisfied", &ExplainedRule::satisfied, "its peers that the other end is one of");
+        add("unsatisfied", &ExplainedRule::unsatisfied, "its peers that the other end is not");
+    }
+};
+
+/// One end of a flow: what its policies say.
+struct ExplainedEnd {
+    std::string direction;
+    std::string end;
+    bool allowed = true;
+    std::string by;
+    std::string would_deny;
+    std::vector<ExplainedRule> rules;
+
+    static constexpr void fields(auto&& add) {
+        add("direction", &ExplainedEnd::direction, "egress of the sender, ingress of the receiver");
+        add("end", &ExplainedEnd::end, "whose policies these are");
+        add("allowed", &ExplainedEnd::allowed, "it passes here");
+        add("by", &ExplainedEnd::by, "the rule that decides, or why none is asked");
+        add("would_deny", &ExplainedEnd::would_deny,
+            "the rule that would deny it if policies in audit mode were enforced");
+        add("rules", &ExplainedEnd::rules, "all rules of the direction, as they are asked");
+    }
+};
+
+/// GET /v1/policy-explanation?from=&to=&port=&protocol=
+struct Explanation {
+    bool allowed = true;
+    std::string from;
+    std::string to;
+    std::string protocol;
+    uint64_t port = 0;
+    std::vector<ExplainedEnd> ends;
+
+    static constexpr void fields(auto&& add) {
+        add("allowed", &Explanation::allowed, "both ends let it pass");
+        add("from", &Explanation::from, "who sends");
+        add("to", &Explanation::to, "who receives");
+        add("protocol", &Explanation::protocol, "protocol");
+        add("port", &Explanation::port, "port of the receiver");
+        add("ends", &Explanation::ends, "the sender's egress, the receiver's ingress");
+    }
+};
+
 }  // namespace weir::api

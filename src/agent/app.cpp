@@ -98,7 +98,6 @@ class Agent {
                                                        .build = datapath::embedded_build()}));
         report_capacities();
         objects_ = WEIR_TRY(Objects::open(config_, datapath_->lb(), object_hooks()));
-        if (auto* api = objects_->api()) complaints_.emplace(*api, *objects_, config_.node_name);
         WEIR_CHECK(objects_->wait_for_node());
         pod_ranges_ = objects_->pod_ranges();
         host_ = WEIR_TRY(Host::open(config_, pod_ranges_, objects_->node_addresses()));
@@ -106,6 +105,8 @@ class Agent {
         wiring_ = WEIR_TRY(Wiring::open(config_, *host_, *datapath_, pod_ranges_));
         wiring_->cni().on_host_ports([this] { loop_.post([this] { set_host_ports(); }); });
         police();
+        if (auto* api = objects_->api())
+            complaints_.emplace(*api, *objects_, *policing_, config_.node_name);
         return {};
     }
 

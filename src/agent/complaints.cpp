@@ -114,6 +114,38 @@ void Complaints::add_warnings(std::vector<Note>& out) const {
     }
 }
 
+/// Pods of this node that are closed, and what of policies does not work as written.
+void Complaints::add_policies(std::vector<Note>& out) const {
+    const auto uid_of = [](const auto* object) {
+        return object == nullptr ? std::string() : object->meta.uid.str();
+    };
+    for (const policy::Problem& problem : policing_.problems()) {
+        if (out.size() >= kMaxAtATime) return;
+        const std::string kind = problem.object.substr(0, problem.object.find(' '));
+        const std::string name = problem.object.substr(problem.object.find(' ') + 1);
+        const size_t slash = name.find('/');
+        const bool in_ns = slash != std::string::npos;
+        const model::ObjectName full{model::Text(in_ns ? name.substr(0, slash) : std::string()),
+                                     model::Text(in_ns ? name.substr(slash + 1) : name)};
+        Note note;
+        if (kind == "Pod") {
+            note = about_pod(full);
+        } else if (kind == "NetworkPolicy") {
+            note = note_on(kube::Kind::kNetworkPolicy, full,
+                           uid_of(objects_.store().find<model::NetworkPolicy>(full)));
+        } else {
+            note = note_on(kube::Kind::kClusterNetworkPolicy, full,
+                           uid_of(objects_.store().find<model::ClusterNetworkPolicy>(full)));
+        }
+        if (note.regarding.uid.empty()) continue;
+        note.reason = kind == "Pod" ? "PolicyClosed" : "PartlyIgnored";
+        note.action = "Compiling";
+        note.text = problem.text;
+        note.of_cluster = kind != "Pod";
+        out.push_back(std::move(note));
+    }
+}
+
 std::vector<EventNote> Complaints::current(const std::string& of_node) const {
     std::vector<Note> out;
     if (!of_node.empty()) {
@@ -128,6 +160,7 @@ std::vector<EventNote> Complaints::current(const std::string& of_node) const {
     add_refused(out);
     add_tables(out);
     add_warnings(out);
+    add_policies(out);
     return out;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "agent/objects.h"
+#include "agent/policing.h"
 
 namespace weir::agent {
 
@@ -18,9 +19,10 @@ class Complaints {
   public:
     using Clock = std::chrono::steady_clock;
 
-    /// `api` and `objects` outlive this object.
-    Complaints(kube::api::ApiSource& api, const Objects& objects, std::string node)
-        : api_(api), objects_(objects), node_(std::move(node)) {}
+    /// `api`, `objects` and `policing` outlive this object.
+    Complaints(kube::api::ApiSource& api, const Objects& objects, const Policing& policing,
+               std::string node)
+        : api_(api), objects_(objects), policing_(policing), node_(std::move(node)) {}
 
     /// Tells what is new. `of_node`: what is wrong with this Node's pod ranges, "" for nothing.
     void look(Clock::time_point now, const std::string& of_node);
@@ -36,11 +38,13 @@ class Complaints {
     void add_refused(std::vector<Note>& out) const;
     void add_tables(std::vector<Note>& out) const;
     void add_warnings(std::vector<Note>& out) const;
+    void add_policies(std::vector<Note>& out) const;
     [[nodiscard]] Note about_service(const model::ObjectName& name) const;
     [[nodiscard]] Note about_pod(const model::ObjectName& name) const;
 
     kube::api::ApiSource& api_;
     const Objects& objects_;
+    const Policing& policing_;
     std::string node_;
     struct Told {
         Clock::time_point at{};

@@ -2,8 +2,6 @@
 #include "agent/policy_view.h"
 
 #include <algorithm>
-#include <map>
-#include <set>
 
 #include "weir/maps.h"
 
@@ -111,14 +109,34 @@ Result<std::vector<api::PodPolicy>> PolicyView::pods() const {
     return out;
 }
 
-Result<std::vector<api::Policy>> PolicyView::policies() const {
-    std::map<std::string, api::Policy> by_title;
+PolicyView::ByTitle PolicyView::known() const {
+    ByTitle out;
     const auto enter = [&](const auto& object) {
         const policy::Policy policy = policy::normalise(object);
-        by_title.emplace(policy.title(), describe(policy));
+        out.emplace(policy.title(), describe(policy));
     };
     store_.for_each<model::NetworkPolicy>(enter);
     store_.for_each<model::ClusterNetworkPolicy>(enter);
+    return out;
+}
+
+/// Sets share the counter of a rule that is in both.
+Result<void> PolicyView::add_rules(uint16_t set, std::set<uint32_t>& counted, ByTitle& to) const {
+    const auto& compiler = *policing_.compiler();
+    for (uint16_t number = 0; compiler.rule(set, number) != nullptr; ++number) {
+        const auto* origin = compiler.rule(set, number);
+        if (origin->policy == nullptr) continue;
+        const auto it = to.find(origin->policy->title());
+        const uint32_t counter = compiler.counter(set, number);
+        if (it == to.end() || (counter != 0 && !counted.insert(counter).second)) continue;
+        it->second.rules.push_back(WEIR_TRY(rule(set, number)));
+        it->second.hits += it->second.rules.back().hits;
+    }
+    return {};
+}
+
+Result<std::vector<api::Policy>> PolicyView::policies() const {
+    ByTitle by_title = known();
     const auto* compiler = policing_.compiler();
     std::set<uint16_t> sets;
     std::set<uint32_t> counted;
@@ -129,17 +147,8 @@ Result<std::vector<api::Policy>> PolicyView::policies() const {
             if (it != by_title.end()) it->second.pods.push_back(name_of(local));
         }
         const uint16_t set = WEIR_POLICY_WORD_SET(compiler->word_of(local.endpoint));
-        if (set <= WEIR_POLICY_SET_CLOSED || !sets.insert(set).second) continue;
-        // Sets share the counter of a rule that is in both.
-        for (uint16_t number = 0; compiler->rule(set, number) != nullptr; ++number) {
-            const auto* origin = compiler->rule(set, number);
-            if (origin->policy == nullptr) continue;
-            const auto it = by_title.find(origin->policy->title());
-            const uint32_t counter = compiler->counter(set, number);
-            if (it == by_title.end() || (counter != 0 && !counted.insert(counter).second)) continue;
-            it->second.rules.push_back(WEIR_TRY(rule(set, number)));
-            it->second.hits += it->second.rules.back().hits;
-        }
+        if (set > WEIR_POLICY_SET_CLOSED && sets.insert(set).second)
+            WEIR_CHECK(add_rules(set, counted, by_title));
     }
     std::vector<api::Policy> out;
     for (auto& [title, policy] : by_title) {

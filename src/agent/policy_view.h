@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <map>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "agent/api_types.h"
@@ -20,6 +23,9 @@ class PolicyView {
     [[nodiscard]] Result<std::vector<api::PodPolicy>> pods() const;
 
   private:
+    using ByTitle = std::map<std::string, api::Policy>;
+    [[nodiscard]] ByTitle known() const;
+    Result<void> add_rules(uint16_t set, std::set<uint32_t>& counted, ByTitle& to) const;
     [[nodiscard]] Result<api::PolicyRule> rule(uint16_t set, uint16_t number) const;
     [[nodiscard]] Result<uint64_t> hits(uint32_t counter) const;
 

@@ -9,11 +9,13 @@
 #include <boost/json.hpp>
 
 #include "agent/conntrack_filter.h"
+#include "agent/policy_explain.h"
 #include "agent/policy_view.h"
 #include "agent/settings.h"
 #include "agent/table_view.h"
 #include "agent/version.h"
 #include "common/log.h"
+#include "common/number.h"
 #include "common/rfc3339.h"
 #include "datapath/netlink/names.h"
 #include "datapath/programs.h"
@@ -155,6 +157,8 @@ void Views::register_on(api::Router& router) const {
                [policy](const api::Request&) { return as_json(policy().policies()); });
     router.get("/v1/pod-policies",
                [policy](const api::Request&) { return as_json(policy().pods()); });
+    router.get("/v1/policy-explanation",
+               [this](const api::Request& request) { return as_json(explanation(request)); });
     router.get("/v1/ipam",
                [this](const api::Request&) { return as_json(Result<api::Ipam>(ipam())); });
     router.get("/v1/config", [this](const api::Request&) {
@@ -172,6 +176,20 @@ void Views::register_on(api::Router& router) const {
         return reasons.empty() ? api::Response::text(200, "ok\n")
                                : api::Response::text(503, std::move(text));
     });
+}
+
+Result<api::Explanation> Views::explanation(const api::Request& request) const {
+    ExplainQuery query;
+    for (const auto& [key, value] : request.query) {
+        if (key == "from") query.from = value;
+        if (key == "to") query.to = value;
+        if (key == "protocol") query.protocol = value;
+        if (key != "port") continue;
+        const auto port = whole_number<uint16_t>(value);
+        if (!port) return fail(Errc::kInvalid, "port \"{}\": a number from 0 to 65535", value);
+        query.port = *port;
+    }
+    return explain_flow(in_.objects.store(), query);
 }
 
 std::vector<std::string> Views::troubles() const {

@@ -57,6 +57,7 @@ class Views {
     [[nodiscard]] std::vector<api::IpamPool> pools() const;
     [[nodiscard]] api::Ipam ipam() const;
     [[nodiscard]] std::vector<api::Setting> settings() const;
+    [[nodiscard]] Result<api::Explanation> explanation(const api::Request& request) const;
     /// Why the agent is not ready; empty: it is.
     [[nodiscard]] std::vector<std::string> troubles() const;
     [[nodiscard]] Result<std::unique_ptr<api::LineSource>> conntrack(

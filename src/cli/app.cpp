@@ -126,6 +126,40 @@ void add_lists(Invocation& invocation, CLI::App& app) {
     }
 }
 
+void add_policy(Invocation& invocation, CLI::App& app) {
+    CLI::App* noun = group(app, "policy", "network policies, and what they do on this node");
+    const auto add = [&](const char* name, const char* help, Action action) {
+        CLI::App* command = leaf(invocation, *noun, name, help, action);
+        add_namespace(invocation, *command);
+        add_output(invocation, *command);
+        return command;
+    };
+    add("list", "list policies", policy_list_command);
+    add("get", "show one policy with its rules and hits", policy_get_command)
+        ->add_option("NAME", invocation.name, "NAME or NAMESPACE/NAME")
+        ->required();
+    add("effective", "show all that is in force for a pod, in the order in which it is asked",
+        policy_effective_command)
+        ->add_option("POD", invocation.name, "NAME or NAMESPACE/NAME")
+        ->required();
+    CLI::App* hits =
+        add("hits", "list rules in force by how many flows each decided", policy_hits_command);
+    hits->add_flag("--unused", invocation.unused, "only rules that decided nothing");
+    CLI::App* explain =
+        leaf(invocation, *noun, "explain",
+             "say why a flow passes or not, rule by rule; exit status 1: it does not",
+             policy_explain_command);
+    auto& asked = invocation.explain;
+    explain->add_option("--from", asked.from, "who sends: NAMESPACE/POD or an address")->required();
+    explain->add_option("--to", asked.to, "who receives: NAMESPACE/POD or an address")->required();
+    explain->add_option("--port", asked.port, "port of the receiver; none: without ports");
+    explain->add_option("--protocol", asked.protocol, "TCP, UDP, SCTP, ICMP or a number")
+        ->capture_default_str();
+    explain->add_option("--files", asked.files,
+                        "directories of objects as YAML or JSON to ask, in place of the agent");
+    add_output(invocation, *explain);
+}
+
 void add_conntrack(Invocation& invocation, CLI::App& app) {
     CLI::App* noun = group(app, "conntrack", "tracked flows in the kernel tables");
     CLI::App* list = leaf(invocation, *noun, "list", "list tracked flows", conntrack_list_command);
@@ -321,6 +355,7 @@ std::unique_ptr<CLI::App> make_app(Invocation& invocation) {
     app->set_help_all_flag("--help-all", "help of every command");
     add_status(invocation, *app);
     add_lists(invocation, *app);
+    add_policy(invocation, *app);
     add_conntrack(invocation, *app);
     add_flows(invocation, *app);
     add_run(invocation, *app);

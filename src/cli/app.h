@@ -32,6 +32,12 @@ struct Invocation {
     bool follow = false;
     bool negate = false;  ///< --not was given; where it stood counts
     bool wait = false;
+    bool unused = false;
+    struct {
+        std::string from, to, protocol = "TCP";
+        uint16_t port = 0;
+        std::vector<std::filesystem::path> files;
+    } explain;
     std::string wait_duration = "1m";
     bool yes = false;
     bool only_empty = false;
@@ -64,6 +70,11 @@ int pod_list_command(const Invocation& invocation);
 int pod_get_command(const Invocation& invocation);
 int service_list_command(const Invocation& invocation);
 int service_get_command(const Invocation& invocation);
+int policy_list_command(const Invocation& invocation);
+int policy_get_command(const Invocation& invocation);
+int policy_effective_command(const Invocation& invocation);
+int policy_explain_command(const Invocation& invocation);
+int policy_hits_command(const Invocation& invocation);
 int backend_list_command(const Invocation& invocation);
 int conntrack_list_command(const Invocation& invocation);
 int flows_command(const Invocation& invocation);

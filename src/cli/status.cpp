@@ -111,6 +111,15 @@ std::string routing_text(const api::Routing& routing) {
                             join(named, ", "), more == 0 ? "" : fmt::format(" and {} more", more)));
 }
 
+std::string policy_text(const api::PolicyState& policy) {
+    std::string text = fmt::format("{} policies, {} rule sets, {}", policy.policies, policy.sets,
+                                   bytes_text(policy.kernel_bytes));
+    if (policy.closed > 0) text += fmt::format("; {} PODS CLOSED: see the problems", policy.closed);
+    if (policy.late > 0) text += fmt::format("; {} pods started before theirs", policy.late);
+    text = line("Policy", text);
+    return policy.error.empty() ? text : text + line("  error", policy.error);
+}
+
 std::string pools_text(const api::Status& status) {
     std::string text;
     for (const auto& pool : status.ipam) {
@@ -151,6 +160,7 @@ std::string status_text(const api::Status& status, const OutputOptions& output) 
         text += line("Left alone", join(datapath.devices_left_alone, ", "));
     }
     text += routing_text(status.routing);
+    text += policy_text(status.policy);
     text += line("Hooks", hooks_text(datapath));
     text += line("Sweep", fmt::format("ran {:.1f} s ago, {} flows expired since the start",
                                       datapath.sweep.last_run_seconds, datapath.sweep.expired));

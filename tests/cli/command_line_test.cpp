@@ -182,7 +182,7 @@ std::string complete(const std::string& words) {
 
 TEST(Completion, BashKnowsTheTree) {
     EXPECT_TRUE(
-        complete("weir").starts_with("status pod service backend ipam conntrack flows run "
+        complete("weir").starts_with("status pod service backend ipam policy conntrack flows run "
                                      "preflight drops config version completion cleanup "
                                      "await-cleanup "
                                      "--help"));

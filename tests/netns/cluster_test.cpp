@@ -103,6 +103,25 @@ TEST_F(ClusterTest, ServicesOfTheClusterAreServed) {
     EXPECT_TRUE(eventually([&] { return !more_answers(); }));
 }
 
+TEST_F(ClusterTest, PoliciesOfTheClusterAreInForce) {
+    plane_->apply(R"(
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: quiet, namespace: shop}
+spec: {podSelector: {matchLabels: {app: client}}, policyTypes: [Egress]}
+)");
+    ASSERT_TRUE(node_->start_agent(flags_));
+    auto& client = node_->run_client("client");
+    const auto answered = [&] {
+        return http(client.place, outside_ip(4), 8080).starts_with("outside to ");
+    };
+    EXPECT_FALSE(answered());
+    EXPECT_THAT(node_->weir_ok({"policy", "effective", "client"}), HasSubstr("isolated (egress)"));
+    EXPECT_GT(node_->drops("policy_denied_egress"), 0U);
+    plane_->kubectl({"-n", "shop", "delete", "networkpolicy", "quiet"});
+    EXPECT_TRUE(eventually(answered));
+}
+
 TEST_F(ClusterTest, OneAgentIsElectedAndSaysAtObjectsWhatItRefuses) {
     constexpr std::string_view kService = R"(
 apiVersion: v1

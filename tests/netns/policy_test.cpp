@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <boost/json.hpp>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -210,6 +211,52 @@ TEST_P(PolicyNode, ADenialIsSeenWithItsRule) {
     EXPECT_THAT(seen, HasSubstr("shop/other"));
     EXPECT_THAT(seen, HasSubstr("shop/web-1"));
     EXPECT_THAT(seen, HasSubstr("policy_denied_ingress: isolated (ingress)"));
+}
+
+TEST_P(PolicyNode, AreShownWithWhatTheyDecided) {
+    auto& server = node_.run_server("web-1", "web");
+    auto& friendly = node_.run_client("friendly");
+    node_.apply("web.yaml", admit(from_app("friendly")));
+    node_.apply("idle.yaml", policy("idle", "  podSelector: {matchLabels: {app: nobody}}\n"));
+    ASSERT_TRUE(
+        eventually([&] { return node_.weir_json({"policy", "list"}).as_array().size() == 2; }));
+    ASSERT_TRUE(comes_to(true, friendly.place, server.ip(4)));
+    EXPECT_TRUE(eventually([&] {
+        const auto web = node_.weir_json({"policy", "get", "shop/web"});
+        return web.at("hits").to_number<uint64_t>() > 0;
+    }));
+    const auto web = node_.weir_json({"policy", "get", "shop/web"});
+    EXPECT_EQ(web.at("pods"), (boost::json::array{"shop/web-1"}));
+    EXPECT_EQ(web.at("rules").at(0).at("rule"), "NetworkPolicy shop/web ingress[0]");
+    EXPECT_TRUE(node_.weir_json({"policy", "get", "idle"}).at("pods").as_array().empty());
+    const auto of_pod = node_.weir_ok({"policy", "effective", "shop/web-1"});
+    EXPECT_THAT(of_pod, HasSubstr("enforced"));
+    EXPECT_THAT(of_pod, HasSubstr("NetworkPolicy shop/web ingress[0]"));
+    EXPECT_THAT(of_pod, HasSubstr("isolated (ingress)"));
+    EXPECT_THAT(node_.weir_ok({"policy", "effective", "friendly"}), HasSubstr("open"));
+    EXPECT_THAT(node_.weir_ok({"policy", "hits"}), HasSubstr("NetworkPolicy shop/web ingress[0]"));
+    EXPECT_EQ(node_.weir_json({"policy", "hits", "--unused"}).as_array().size(), 0U);
+    EXPECT_THAT(node_.weir_ok({"status"}), HasSubstr("2 policies, "));
+    const auto explain = [&](const std::string& from, const std::vector<std::string>& more) {
+        std::vector<std::string> words = {"policy", "explain",    "--from", from,
+                                          "--to",   "shop/web-1", "--port", "8080"};
+        words.insert(words.end(), more.begin(), more.end());
+        return node_.weir(words);
+    };
+    for (const std::vector<std::string>& where :
+         {std::vector<std::string>{},
+          {"--files", node_.dir() / "objects", "--files", node_.dir() / "run/pods.d"}}) {
+        const auto passes = explain("shop/friendly", where);
+        EXPECT_EQ(passes.status, 0) << passes.out << passes.err;
+        EXPECT_THAT(passes.out, HasSubstr("passes, NetworkPolicy shop/web ingress[0]"));
+        const auto denied = explain(outside_ip(4), where);
+        EXPECT_EQ(denied.status, 1) << denied.out << denied.err;
+        EXPECT_THAT(denied.out, HasSubstr("DENIED, isolated by NetworkPolicy shop/web"));
+        EXPECT_THAT(denied.out, HasSubstr("- pods app=friendly of namespace shop"));
+    }
+    EXPECT_EQ(explain("shop/nobody", {}).status, 1) << "no such pod";
+    EXPECT_EQ(node_.metric("weir_policies"), 2);
+    EXPECT_EQ(node_.metric("weir_pods_closed"), 0);
 }
 
 /// Datagrams to a server, without end; a file appears as soon as one is answered.

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <tuple>
+
+#include <boost/json.hpp>
+
+#include "agent/policy_explain.h"
+#include "cli/exit_code.h"
+#include "cli/show.h"
+#include "kube/file_source.h"
+
+namespace weir::cli {
+namespace {
+
+template <typename T>
+Result<std::vector<T>> fetch(const Invocation& invocation, std::string_view path) {
+    return api::list_from_json<T>(WEIR_TRY(invocation.client().get(path)));
+}
+
+std::string title(const api::Policy& policy) {
+    return policy.kind + " " + full_name(policy);
+}
+
+Table policy_table(const std::vector<api::Policy>& policies) {
+    Table table({{"NAMESPACE"},
+                 {"NAME"},
+                 {"KIND"},
+                 {"TIER"},
+                 {"PRIORITY", false, true},
+                 {"AUDIT"},
+                 {"PODS", false, true},
+                 {"HITS", false, true}});
+    for (const auto& policy : policies) {
+        table.add({policy.ns, policy.name, policy.kind, policy.tier,
+                   policy.tier == "network" ? "" : std::to_string(policy.priority),
+                   policy.audit ? "yes" : "", std::to_string(policy.pods.size()),
+                   std::to_string(policy.hits)});
+    }
+    return table;
+}
+
+Table rule_table(const std::vector<api::PolicyRule>& rules) {
+    Table table({{"HITS", false, true}, {"TIER"}, {"ACTION"}, {"RULE"}});
+    for (const auto& rule : rules)
+        table.add({std::to_string(rule.hits), rule.tier, rule.action, rule.rule});
+    return table;
+}
+
+std::string policy_text(const Invocation& invocation, const api::Policy& policy) {
+    std::string text = title(policy) + "\n";
+    text += fmt::format("Tier         {}\n", policy.tier);
+    if (policy.tier != "network") text += fmt::format("Priority     {}\n", policy.priority);
+    if (policy.audit) text += "Audit        it denies nothing, what it would deny is counted\n";
+    text += fmt::format("Pods here    {}\n", policy.pods.empty() ? "-" : join(policy.pods, ", "));
+    if (policy.rules.empty()) return text;
+    return text + "\n" + rule_table(policy.rules).text(invocation.output);
+}
+
+std::string state_text(const api::PodPolicy& pod) {
+    if (pod.state == "open") return "open: no policy selects it";
+    if (pod.state == "closed") return "CLOSED: " + pod.reason;
+    if (pod.state == "audit") return "audit: its namespace is in audit mode, nothing is denied";
+    return "enforced; what is denied is " +
+           std::string(pod.deny == "reject" ? "answered" : "dropped without a word");
+}
+
+std::string pod_policy_text(const Invocation& invocation, const api::PodPolicy& pod) {
+    std::string text = "Pod " + full_name(pod) + "\n";
+    text += fmt::format("State        {}\n", state_text(pod));
+    text += fmt::format("Policies     {}\n", pod.policies.empty() ? "-" : join(pod.policies, ", "));
+    for (const char* direction : {"ingress", "egress"}) {
+        std::vector<api::PolicyRule> rules;
+        std::ranges::copy_if(pod.rules, std::back_inserter(rules),
+                             [&](const auto& rule) { return rule.direction == direction; });
+        if (rules.empty()) continue;
+        text += fmt::format("\n{}:\n{}", direction, rule_table(rules).text(invocation.output));
+    }
+    return text;
+}
+
+/// "accepts", or what of the rule does not match.
+std::string outcome_text(const api::ExplainedRule& rule) {
+    if (rule.decides) return "DECIDES";
+    if (rule.peer && rule.port) return rule.reached ? "passes on" : "matches, too late";
+    if (!rule.peer) return rule.port ? "other peers" : "other peers, other ports";
+    return "other ports";
+}
+
+std::string end_text(const api::ExplainedEnd& end) {
+    std::string text = fmt::format("\n{} of {}: {}, {}\n", end.direction, end.end,
+                                   end.allowed ? "passes" : "DENIED", end.by);
+    if (!end.would_deny.empty())
+        text += fmt::format("  in audit mode: {} would deny it\n", end.would_deny);
+    for (const auto& rule : end.rules) {
+        text += fmt::format("  {:<8} {:<18} {}\n", rule.action, outcome_text(rule), rule.rule);
+        for (const auto& peer : rule.satisfied)
+            text += fmt::format("           + {}\n", peer);
+        for (const auto& peer : rule.unsatisfied)
+            text += fmt::format("           - {}\n", peer);
+    }
+    return text;
+}
+
+std::string explanation_text(const api::Explanation& told) {
+    std::string text = fmt::format("{} {} -> {}{}: {}\n", told.protocol, told.from, told.to,
+                                   told.port == 0 ? "" : fmt::format(" port {}", told.port),
+                                   told.allowed ? "passes" : "DENIED");
+    for (const auto& end : told.ends)
+        text += end_text(end);
+    return text;
+}
+
+Result<api::Explanation> explain_by_files(const Invocation& invocation) {
+    const auto& asked = invocation.explain;
+    kube::Store store;
+    const auto files = WEIR_TRY(kube::FileSource::open(store, asked.files));
+    for (const auto& problem : files.problems())
+        complain(problem.to_string());
+    return agent::explain_flow(
+        store,
+        {.from = asked.from, .to = asked.to, .protocol = asked.protocol, .port = asked.port});
+}
+
+Result<api::Explanation> explain_by_agent(const Invocation& invocation) {
+    const auto& asked = invocation.explain;
+    const QueryParams query = {{"from", asked.from},
+                               {"to", asked.to},
+                               {"protocol", asked.protocol},
+                               {"port", std::to_string(asked.port)}};
+    return api::from_json<api::Explanation>(
+        WEIR_TRY(invocation.client().get("/v1/policy-explanation", query)));
+}
+
+}  // namespace
+
+int policy_explain_command(const Invocation& invocation) {
+    const auto told = invocation.explain.files.empty() ? explain_by_agent(invocation)
+                                                       : explain_by_files(invocation);
+    if (!told) return report(told.error());
+    switch (invocation.output.parsed()) {
+        case Format::kJson:
+            print(to_pretty_json(api::to_json(*told)));
+            break;
+        case Format::kYaml:
+            print(to_yaml(api::to_json(*told)));
+            break;
+        case Format::kName:
+            print(told->allowed ? "passes\n" : "denied\n");
+            break;
+        default:
+            print(explanation_text(*told));
+    }
+    return told->allowed ? kOk : kFailed;
+}
+
+int policy_list_command(const Invocation& invocation) {
+    auto policies = fetch<api::Policy>(invocation, "/v1/policies");
+    if (!policies) return report(policies.error());
+    keep_namespace(invocation, *policies);
+    sort_by(*policies, [](const api::Policy& policy) { return std::tie(policy.ns, policy.name); });
+    return show<api::Policy>(invocation, *policies, [&] { return policy_table(*policies); }, title);
+}
+
+int policy_get_command(const Invocation& invocation) {
+    auto policies = fetch<api::Policy>(invocation, "/v1/policies");
+    if (!policies) return report(policies.error());
+    return show_one<api::Policy>(
+        invocation, std::move(*policies), "policy",
+        [&](const api::Policy& policy) { return policy_text(invocation, policy); });
+}
+
+int policy_effective_command(const Invocation& invocation) {
+    auto pods = fetch<api::PodPolicy>(invocation, "/v1/pod-policies");
+    if (!pods) return report(pods.error());
+    return show_one<api::PodPolicy>(
+        invocation, std::move(*pods), "pod",
+        [&](const api::PodPolicy& pod) { return pod_policy_text(invocation, pod); });
+}
+
+int policy_hits_command(const Invocation& invocation) {
+    auto policies = fetch<api::Policy>(invocation, "/v1/policies");
+    if (!policies) return report(policies.error());
+    keep_namespace(invocation, *policies);
+    std::vector<api::PolicyRule> rules;
+    for (auto& policy : *policies)
+        std::ranges::move(policy.rules, std::back_inserter(rules));
+    if (invocation.unused)
+        std::erase_if(rules, [](const api::PolicyRule& rule) { return rule.hits != 0; });
+    std::ranges::sort(rules, [](const auto& a, const auto& b) {
+        return std::tie(b.hits, a.rule) < std::tie(a.hits, b.rule);
+    });
+    return show<api::PolicyRule>(
+        invocation, rules, [&] { return rule_table(rules); },
+        [](const api::PolicyRule& rule) { return rule.rule; });
+}
+
+}  // namespace weir::cli
