@@ -398,8 +398,10 @@ class Agent {
     void complain() {
         if (!complaints_) return;
         objects_->help_writes();
-        if (objects_->started())
-            complaints_->look(std::chrono::steady_clock::now(), range_trouble_);
+        if (!objects_->started()) return;
+        Complaints::OfNodes of_nodes{.own = range_trouble_, .peers = {}};
+        if (host_->peers()) of_nodes.peers = host_->peers()->refused;
+        complaints_->look(std::chrono::steady_clock::now(), of_nodes);
     }
 
     void set_host_ports() { objects_->set_host_ports(host_port_pods(wiring_->ipam().list())); }
