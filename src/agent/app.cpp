@@ -99,6 +99,7 @@ class Agent {
         WEIR_CHECK(objects_->wait_for_node());
         pod_ranges_ = objects_->pod_ranges();
         host_ = WEIR_TRY(Host::open(config_, pod_ranges_, objects_->node_addresses()));
+        findings_.look();
         WEIR_CHECK(load_programs());
         wiring_ = WEIR_TRY(Wiring::open(config_, *host_, *datapath_, pod_ranges_));
         wiring_->cni().on_host_ports([this] { loop_.post([this] { set_host_ports(); }); });
@@ -165,6 +166,7 @@ class Agent {
                                   .reader = *reader_,
                                   .objects = *objects_,
                                   .host = *host_,
+                                  .findings = findings_,
                                   .pods = wiring_->pods(),
                                   .ipam = wiring_->ipam(),
                                   .cni = wiring_->cni(),
@@ -285,6 +287,7 @@ class Agent {
             devices_changed();
         }
         wiring_->mark_all();
+        findings_.look();
     }
 
     void devices_changed() {
@@ -445,6 +448,7 @@ class Agent {
     std::vector<IpPrefix> pod_ranges_;
     std::string range_trouble_;  ///< told already
     std::unique_ptr<Host> host_;
+    HostFindings findings_{config_};
     std::unique_ptr<Wiring> wiring_;
     std::optional<datapath::Reader> reader_;
     std::optional<FlowNames> flow_names_;
