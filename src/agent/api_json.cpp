@@ -159,6 +159,7 @@ std::string_view struct_name();
     TYPE(Sweep, "sweep") \
     TYPE(IpamPool, "pool") \
     TYPE(Routing, "routing") \
+    TYPE(Finding, "finding") \
     TYPE(CniCount, "cni-count") \
     TYPE(FlowStats, "flow-stats") \
     TYPE(Pod, "pod") \

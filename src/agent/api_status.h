@@ -197,6 +197,17 @@ struct Routing {
     }
 };
 
+/// Something of others on this host that stands in the way, or may.
+struct Finding {
+    std::string what;
+    std::string remedy;
+
+    static constexpr void fields(auto&& add) {
+        add("what", &Finding::what, "another network's interface or configuration, or a firewall");
+        add("remedy", &Finding::remedy, "what it does to Weir, and what to do");
+    }
+};
+
 struct CniCount {
     std::string command;
     uint64_t code = 0;
@@ -242,6 +253,7 @@ struct Status {
     Leader leader;
     Datapath datapath;
     Routing routing;
+    std::vector<Finding> findings;
     std::vector<IpamPool> ipam;
     std::vector<CniCount> cni;
     FlowStats flows;
@@ -264,6 +276,7 @@ struct Status {
         add("leader", &Status::leader, "the agent that writes what concerns the whole cluster");
         add("datapath", &Status::datapath, "programs and tables in the kernel");
         add("routing", &Status::routing, "the way to pods of other nodes");
+        add("findings", &Status::findings, "what of others was found on this host");
         add("ipam", &Status::ipam, "address ranges");
         add("cni", &Status::cni, "requests of the container runtime");
         add("flows", &Status::flows, "flow records");
