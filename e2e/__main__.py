@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from . import cluster as clusters
-from . import conformance, scenarios, weir
+from . import conformance, scenarios, short, weir
 from . import plan as plans
 from .shell import Failure, progress
 
@@ -59,6 +59,9 @@ def e2e_parser(commands):
     parser.add_argument("--skip", default=conformance.DEFAULT_SKIP, help="expression of tests to leave out")
     parser.add_argument("--runs", type=int, default=1, help="of the upstream suite (default %(default)s)")
     parser.add_argument("--procs", type=int, default=4, help="tests at a time (default %(default)s)")
+    parser.add_argument("--within", type=int, metavar="SECONDS",
+                        help="what continuous integration runs: a cluster of its own, a scenario and a part of the "
+                             "upstream suite, as far as this time allows")
     parser.add_argument("--write-docs", metavar="HEADING", help="put the table under this heading of "
                                                                 "docs/conformance.md")
     parser.set_defaults(verb="e2e")
@@ -108,6 +111,8 @@ def upstream(options, kubeconfig, outside, nodes):
 
 def e2e(options):
     """Scenarios first: they are short, and what they find would fail much of the suite."""
+    if options.within is not None:
+        return short.run(options.name, options.within)
     if options.kubeconfig:
         return upstream(options, options.kubeconfig, (), 2)
     cluster = clusters.Cluster(plans.load(options.name))

@@ -160,6 +160,7 @@ std::string_view struct_name();
     TYPE(IpamPool, "pool") \
     TYPE(Routing, "routing") \
     TYPE(PolicyState, "policy-state") \
+    TYPE(Finding, "finding") \
     TYPE(CniCount, "cni-count") \
     TYPE(FlowStats, "flow-stats") \
     TYPE(Pod, "pod") \

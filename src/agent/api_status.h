@@ -221,6 +221,17 @@ struct PolicyState {
     }
 };
 
+/// Something of others on this host that stands in the way, or may.
+struct Finding {
+    std::string what;
+    std::string remedy;
+
+    static constexpr void fields(auto&& add) {
+        add("what", &Finding::what, "another network's interface or configuration, or a firewall");
+        add("remedy", &Finding::remedy, "what it does to Weir, and what to do");
+    }
+};
+
 struct CniCount {
     std::string command;
     uint64_t code = 0;
@@ -267,6 +278,7 @@ struct Status {
     Datapath datapath;
     Routing routing;
     PolicyState policy;
+    std::vector<Finding> findings;
     std::vector<IpamPool> ipam;
     std::vector<CniCount> cni;
     FlowStats flows;
@@ -290,6 +302,7 @@ struct Status {
         add("datapath", &Status::datapath, "programs and tables in the kernel");
         add("routing", &Status::routing, "the way to pods of other nodes");
         add("policy", &Status::policy, "policies of this node's pods");
+        add("findings", &Status::findings, "what of others was found on this host");
         add("ipam", &Status::ipam, "address ranges");
         add("cni", &Status::cni, "requests of the container runtime");
         add("flows", &Status::flows, "flow records");

@@ -101,6 +101,7 @@ class Agent {
         WEIR_CHECK(objects_->wait_for_node());
         pod_ranges_ = objects_->pod_ranges();
         host_ = WEIR_TRY(Host::open(config_, pod_ranges_, objects_->node_addresses()));
+        findings_.look();
         WEIR_CHECK(load_programs());
         wiring_ = WEIR_TRY(Wiring::open(config_, *host_, *datapath_, pod_ranges_));
         wiring_->cni().on_host_ports([this] { loop_.post([this] { set_host_ports(); }); });
@@ -196,6 +197,7 @@ class Agent {
                                   .reader = *reader_,
                                   .objects = *objects_,
                                   .host = *host_,
+                                  .findings = findings_,
                                   .pods = wiring_->pods(),
                                   .policing = *policing_,
                                   .ipam = wiring_->ipam(),
@@ -318,6 +320,7 @@ class Agent {
             devices_changed();
         }
         wiring_->mark_all();
+        findings_.look();
     }
 
     void devices_changed() {
@@ -441,8 +444,10 @@ class Agent {
     void complain() {
         if (!complaints_) return;
         objects_->help_writes();
-        if (objects_->started())
-            complaints_->look(std::chrono::steady_clock::now(), range_trouble_);
+        if (!objects_->started()) return;
+        Complaints::OfNodes of_nodes{.own = range_trouble_, .peers = {}};
+        if (host_->peers()) of_nodes.peers = host_->peers()->refused;
+        complaints_->look(std::chrono::steady_clock::now(), of_nodes);
     }
 
     void set_host_ports() { objects_->set_host_ports(host_port_pods(wiring_->ipam().list())); }
@@ -486,6 +491,7 @@ class Agent {
     std::vector<IpPrefix> pod_ranges_;
     std::string range_trouble_;  ///< told already
     std::unique_ptr<Host> host_;
+    HostFindings findings_{config_};
     std::unique_ptr<Wiring> wiring_;
     std::optional<Policing> policing_;
     std::optional<datapath::Reader> reader_;

@@ -49,7 +49,27 @@ std::string_view advice_for(Cause cause) {
     return "";
 }
 
+std::string_view advice_for(RefusedRange::Why why) {
+    switch (why) {
+        case RefusedRange::Why::kOverlap:
+            return "no other node routes it; delete the Node that should not have it, and let it "
+                   "register again with another range";
+        case RefusedRange::Why::kHostAddress:
+            return "this node does not reach its pods; move the address out of the cluster's pod "
+                   "ranges";
+        case RefusedRange::Why::kUnreachable:
+            return "this node does not reach its pods; give both Nodes an InternalIP of one family";
+    }
+    return "";
+}
+
 }  // namespace
+
+EventNote Complaints::about_node(const std::string& name) const {
+    const model::ObjectName object{{}, model::Text(name)};
+    const auto* node = objects_.store().find<model::Node>(object);
+    return note_on(kube::Kind::kNode, object, node == nullptr ? "" : node->meta.uid.str());
+}
 
 EventNote Complaints::about_service(const model::ObjectName& name) const {
     const auto* service = objects_.store().find<model::Service>(name);
@@ -64,6 +84,7 @@ EventNote Complaints::about_pod(const model::ObjectName& name) const {
 void Complaints::add_refused(std::vector<Note>& out) const {
     for (const auto& [key, refused] : api_.refused()) {
         for (const auto& problem : refused.problems) {
+            if (out.size() >= kMaxAtATime) return;
             Note note = note_on(key.kind, key.name, refused.uid);
             note.reason = "Refused";
             note.action = "Reading";
@@ -73,7 +94,6 @@ void Complaints::add_refused(std::vector<Note>& out) const {
                 problem.path, problem.path.empty() ? "" : ": ", problem.message);
             note.of_cluster = true;
             out.push_back(std::move(note));
-            if (out.size() >= kMaxAtATime) return;
         }
     }
 }
@@ -114,6 +134,26 @@ void Complaints::add_warnings(std::vector<Note>& out) const {
     }
 }
 
+void Complaints::add_own(std::vector<Note>& out, const std::string& trouble) const {
+    Note note = about_node(node_);
+    note.reason = "PodRangeRefused";
+    note.action = "Configuring";
+    note.text = "spec.podCIDRs: " + trouble;
+    out.push_back(std::move(note));
+}
+
+/// What all nodes find is told at the Node that has the range, the rest at this node's.
+void Complaints::add_peer(std::vector<Note>& out, const RefusedRange& range) const {
+    const bool by_all = range.why == RefusedRange::Why::kOverlap;
+    Note note = about_node(by_all ? range.node : node_);
+    note.reason = "PeerRouteRefused";
+    note.action = "Routing";
+    note.text = fmt::format("{}: {}: {}", by_all ? "spec.podCIDRs" : "Node " + range.node,
+                            range.text, advice_for(range.why));
+    note.of_cluster = by_all;
+    out.push_back(std::move(note));
+}
+
 /// Pods of this node that are closed, and what of policies does not work as written.
 void Complaints::add_policies(std::vector<Note>& out) const {
     const auto uid_of = [](const auto* object) {
@@ -146,16 +186,11 @@ void Complaints::add_policies(std::vector<Note>& out) const {
     }
 }
 
-std::vector<EventNote> Complaints::current(const std::string& of_node) const {
+std::vector<EventNote> Complaints::current(const OfNodes& of_nodes) const {
     std::vector<Note> out;
-    if (!of_node.empty()) {
-        const auto* node = objects_.store().find<model::Node>({{}, model::Text(node_)});
-        Note note = note_on(kube::Kind::kNode, {{}, model::Text(node_)},
-                            node == nullptr ? "" : node->meta.uid.str());
-        note.reason = "PodRangeRefused";
-        note.action = "Configuring";
-        note.text = "spec.podCIDRs: " + of_node;
-        out.push_back(std::move(note));
+    if (!of_nodes.own.empty()) add_own(out, of_nodes.own);
+    for (const RefusedRange& range : of_nodes.peers) {
+        if (out.size() < kMaxAtATime) add_peer(out, range);
     }
     add_refused(out);
     add_tables(out);
@@ -164,9 +199,9 @@ std::vector<EventNote> Complaints::current(const std::string& of_node) const {
     return out;
 }
 
-void Complaints::look(Clock::time_point now, const std::string& of_node) {
+void Complaints::look(Clock::time_point now, const OfNodes& of_nodes) {
     const bool leading = api_.leading();
-    for (Note& note : current(of_node)) {
+    for (Note& note : current(of_nodes)) {
         if (note.of_cluster && !leading) continue;
         Told& told = told_[event_name(note)];
         told.lasts = true;

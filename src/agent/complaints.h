@@ -3,10 +3,12 @@
 
 #include <chrono>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "agent/objects.h"
+#include "agent/peer_routes.h"
 #include "agent/policing.h"
 
 namespace weir::agent {
@@ -24,8 +26,13 @@ class Complaints {
                std::string node)
         : api_(api), objects_(objects), policing_(policing), node_(std::move(node)) {}
 
-    /// Tells what is new. `of_node`: what is wrong with this Node's pod ranges, "" for nothing.
-    void look(Clock::time_point now, const std::string& of_node);
+    /// What the routes of this node say of Nodes.
+    struct OfNodes {
+        std::string own;                      ///< what is wrong with this Node's pod ranges, or ""
+        std::span<const RefusedRange> peers;  ///< ranges of others that are not routed
+    };
+    /// Tells what is new.
+    void look(Clock::time_point now, const OfNodes& of_nodes);
 
     static constexpr auto kRepeat = std::chrono::minutes(30);
     /// More at a time are not looked at.
@@ -34,11 +41,14 @@ class Complaints {
   private:
     using Note = kube::api::EventNote;
 
-    [[nodiscard]] std::vector<Note> current(const std::string& of_node) const;
+    [[nodiscard]] std::vector<Note> current(const OfNodes& of_nodes) const;
+    void add_own(std::vector<Note>& out, const std::string& trouble) const;
+    void add_peer(std::vector<Note>& out, const RefusedRange& range) const;
     void add_refused(std::vector<Note>& out) const;
     void add_tables(std::vector<Note>& out) const;
     void add_warnings(std::vector<Note>& out) const;
     void add_policies(std::vector<Note>& out) const;
+    [[nodiscard]] Note about_node(const std::string& name) const;
     [[nodiscard]] Note about_service(const model::ObjectName& name) const;
     [[nodiscard]] Note about_pod(const model::ObjectName& name) const;
 

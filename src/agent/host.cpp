@@ -139,7 +139,8 @@ bool Host::set_peers(const std::vector<const model::Node*>& nodes,
                      const std::vector<IpAddress>& own_addresses) {
     node_addresses_ = own_addresses;
     auto peers = peer_routes(nodes,
-                             {.ranges = pod_ranges_,
+                             {.name = config_.node_name,
+                              .ranges = pod_ranges_,
                               .node_addresses = own_addresses,
                               .addresses = devices_.state().addresses},
                              config_.routing);

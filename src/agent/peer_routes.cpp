@@ -62,14 +62,21 @@ class Collector {
     }
 
   private:
+    using Why = RefusedRange::Why;
+    struct Trouble {
+        Why why;
+        std::string text;
+    };
+
     void add_range(const model::Node& node, const IpPrefix& range,
                    const std::optional<Ends>& ends) {
-        const auto refuse = [&](const std::string& why) {
+        const auto refuse = [&](const Trouble& trouble) {
             out_.refused.push_back(
-                {.node = fmt::format("{}", node.meta.name.name),
-                 .text = fmt::format("pod range {} {}", range.to_string(), why)});
+                {.node = node.meta.name.name.str(),
+                 .text = fmt::format("pod range {} {}", range.to_string(), trouble.text),
+                 .why = trouble.why});
         };
-        if (const auto why = trouble(range)) return refuse(*why);
+        if (const auto trouble = trouble_of(range)) return refuse(*trouble);
         const auto native = routing_ == Routing::kVxlan ? std::nullopt : native_route(node, range);
         if (native) {
             out_.routes.push_back(*native);
@@ -77,15 +84,15 @@ class Collector {
             out_.elsewhere.push_back(
                 fmt::format("Node {}: {}", node.meta.name.name, range.to_string()));
         } else if (!ends) {
-            return refuse(
-                "cannot be reached: the Node has no address of a family of this node's, "
-                "or this node's own");
+            return refuse({Why::kUnreachable,
+                           "cannot be reached: the Node has no address of a family of this node's, "
+                           "or this node's own"});
         } else {
             out_.routes.push_back({.pods = range, .via = pod_gateway(range.family())});
             out_.outer_ipv6 = out_.outer_ipv6 || !ends->outer.is_v4();
             ++out_.overlay;
         }
-        taken_.emplace(range.address(), range);
+        taken_.emplace(range.address(), Taken{range, node.meta.name.name.str()});
         if (ends) out_.peers[range] = {.outer = ends->outer, .local = ends->local};
     }
 
@@ -138,22 +145,26 @@ class Collector {
         }
     }
 
-    [[nodiscard]] std::optional<std::string> trouble(const IpPrefix& range) const {
+    /// Said as every node would say it, where all find it.
+    static Trouble overlaps(const IpPrefix& other, const std::string& node) {
+        return {Why::kOverlap, fmt::format("overlaps {} of Node {}", other.to_string(), node)};
+    }
+    [[nodiscard]] std::optional<Trouble> trouble_of(const IpPrefix& range) const {
         for (const IpPrefix& own : own_.ranges) {
-            if (overlap(range, own)) return "overlaps this node's " + own.to_string();
+            if (overlap(range, own)) return overlaps(own, own_.name);
         }
         for (const netlink::Address& own : own_.addresses) {
             if (is_usable(own) && range.contains(own.address) && !in_own_range(own.address)) {
-                return "holds an address of this host, " + own.address.to_string();
+                return Trouble{Why::kHostAddress,
+                               "holds an address of this host, " + own.address.to_string()};
             }
         }
         // Ranges that do not overlap are in the order of their addresses.
         const auto after = taken_.upper_bound(range.address());
-        if (after != taken_.end() && overlap(range, after->second)) {
-            return "overlaps " + after->second.to_string() + " of another Node";
-        }
-        if (after != taken_.begin() && overlap(range, std::prev(after)->second)) {
-            return "overlaps " + std::prev(after)->second.to_string() + " of another Node";
+        for (const auto& at : {after, after == taken_.begin() ? after : std::prev(after)}) {
+            if (at != taken_.end() && overlap(range, at->second.range)) {
+                return overlaps(at->second.range, at->second.node);
+            }
         }
         return std::nullopt;
     }
@@ -164,7 +175,11 @@ class Collector {
 
     const OwnSide& own_;
     Routing routing_;
-    std::map<IpAddress, IpPrefix> taken_;
+    struct Taken {
+        IpPrefix range;
+        std::string node;
+    };
+    std::map<IpAddress, Taken> taken_;
     PeerRoutes out_;
 };
 

@@ -15,6 +15,7 @@ namespace weir::agent {
 
 /// What this node is to the others.
 struct OwnSide {
+    std::string name;                         ///< its Node's
     std::vector<IpPrefix> ranges;             ///< its pods'
     std::vector<IpAddress> node_addresses;    ///< as its Node says
     std::vector<netlink::Address> addresses;  ///< as its links have them
@@ -22,8 +23,14 @@ struct OwnSide {
 
 /// A Node's range that this node does not use, and why.
 struct RefusedRange {
+    enum class Why : uint8_t {
+        kOverlap,      ///< with another Node's: all nodes find that
+        kHostAddress,  ///< this host has an address in it
+        kUnreachable,  ///< the overlay cannot lead there from here
+    };
     std::string node;
     std::string text;
+    Why why = Why::kOverlap;
     bool operator==(const RefusedRange&) const = default;
 };
 

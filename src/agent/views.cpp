@@ -9,6 +9,7 @@
 #include <boost/json.hpp>
 
 #include "agent/conntrack_filter.h"
+#include "agent/kube_views.h"
 #include "agent/policy_explain.h"
 #include "agent/policy_view.h"
 #include "agent/settings.h"
@@ -105,42 +106,6 @@ Result<json::value> as_json(const Result<T>& result) {
     return api::to_json(*result);
 }
 
-std::string_view state_word(const kube::api::KindState& state) {
-    if (state.absent) return "absent";
-    return state.connected ? "watching" : "disconnected";
-}
-
-std::vector<api::KindState> kind_states(const kube::api::ApiSource& source) {
-    const auto now = std::chrono::steady_clock::now();
-    std::vector<api::KindState> out;
-    for (const auto& state : source.states()) {
-        out.push_back({.kind = std::string(to_string(state.kind)),
-                       .state = std::string(state_word(state)),
-                       .since = rfc3339(state.since),
-                       .synced = state.synced,
-                       .silent_seconds = state.silent_seconds(now),
-                       .lag_seconds = state.lag.count(),
-                       .resource_version = state.resource_version,
-                       .lists = state.lists,
-                       .watches = state.watches,
-                       .events = state.events,
-                       .bytes = state.bytes,
-                       .failures = state.failures,
-                       .refused = state.refused,
-                       .error = state.error});
-    }
-    return out;
-}
-
-api::Leader leader_of(const kube::api::ApiSource& source) {
-    const auto state = source.leadership();
-    return {.node = state.holder,
-            .self = state.self,
-            .since = state.holder.empty() ? "" : rfc3339(state.since),
-            .transitions = static_cast<uint64_t>(state.transitions),
-            .error = state.error};
-}
-
 }  // namespace
 
 Views::Views(const ViewInputs& inputs) : in_(inputs) {}
@@ -233,6 +198,7 @@ Result<api::Status> Views::status() const {
     out.datapath = datapath();
     out.routing = routing();
     out.policy = PolicyView(in_.policing, in_.objects.store(), in_.pods).state();
+    out.findings = in_.findings.list();
     out.ipam = pools();
     const auto counters = in_.cni.counters();
     for (size_t i = 0; i < kCniOperations.size(); ++i) {

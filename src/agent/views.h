@@ -7,6 +7,7 @@
 #include "agent/cni_service.h"
 #include "agent/config.h"
 #include "agent/host.h"
+#include "agent/host_findings.h"
 #include "agent/metrics.h"
 #include "agent/names.h"
 #include "agent/objects.h"
@@ -27,6 +28,7 @@ struct ViewInputs {
     const datapath::Reader& reader;
     const Objects& objects;
     const Host& host;
+    const HostFindings& findings;
     const Pods& pods;
     const Policing& policing;
     const ipam::Pools& ipam;

@@ -292,6 +292,16 @@ void add_preflight(Invocation& invocation, CLI::App& app) {
         ->add_option("--cni-conf-dir", invocation.cni_conf_dir,
                      "where the runtime looks for network configurations")
         ->capture_default_str();
+    preflight
+        ->add_option("--routing", invocation.routing,
+                     "as the agent's: whether VXLAN devices are needed")
+        ->check(CLI::IsMember({"native", "vxlan", "auto"}))
+        ->envname("WEIR_ROUTING")
+        ->capture_default_str();
+    preflight->add_option("--vxlan-port", invocation.vxlan_port, "as the agent's")
+        ->envname("WEIR_VXLAN_PORT")
+        ->check(CLI::Range(1, 65535))
+        ->capture_default_str();
     add_output(invocation, *preflight);
 }
 

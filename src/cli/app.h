@@ -46,6 +46,8 @@ struct Invocation {
     std::filesystem::path cni_bin_dir = "/opt/cni/bin";
     std::vector<std::string> api_servers;
     bool mount_bpffs = false;
+    std::string routing = "native";
+    uint16_t vxlan_port = 4789;
     RunOptions run;
     std::string shell;
     /// The command to execute, chosen by parsing; the result is the exit code.

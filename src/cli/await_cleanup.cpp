@@ -45,6 +45,13 @@ Result<Progress> look(const kube::api::Access& access, const std::string& path) 
         .seen = generation > 0 && number(object, "status", "observedGeneration") == generation};
 }
 
+std::string outcome(const Progress& progress) {
+    if (progress.wanted > 0) return fmt::format("{} nodes are done\n", progress.wanted);
+    return "no node was to be cleaned, as the chart's nodeSelector and affinity choose none: where "
+           "Weir was installed under other values, run `weir cleanup` on the node, or install and "
+           "uninstall with those\n";
+}
+
 Result<void> wait(const Invocation& invocation) {
     auto access = WEIR_TRY(kube::api::in_cluster_access());
     if (!invocation.api_servers.empty()) {
@@ -62,7 +69,7 @@ Result<void> wait(const Invocation& invocation) {
     for (;;) {
         const auto progress = look(access, path);
         if (progress && progress->done()) {
-            print(fmt::format("{} nodes are done\n", progress->wanted));
+            print(outcome(*progress));
             return {};
         }
         if (std::chrono::steady_clock::now() >= end) {

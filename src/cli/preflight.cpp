@@ -8,6 +8,7 @@
 #include "cli/exit_code.h"
 #include "datapath/features.h"
 #include "datapath/host_checks.h"
+#include "datapath/host_firewall.h"
 #include "datapath/residue.h"
 
 namespace weir::cli {
@@ -44,20 +45,32 @@ Check bpffs_check(const Invocation& invocation) {
     return mount_check("mount: bpffs", datapath::check_bpffs(invocation.bpffs), std::move(good));
 }
 
+Check feature_check(const datapath::Feature& feature) {
+    const State lacking = feature.required ? State::kFailed : State::kWarning;
+    return {"kernel: " + feature.name, feature.present ? State::kOk : lacking, feature.why};
+}
+
+void add_findings(std::vector<Check>& out, const std::vector<datapath::Residue>& found,
+                  std::string_view name, std::string_view none) {
+    for (const auto& one : found)
+        out.push_back({one.what, State::kWarning, one.remedy});
+    if (found.empty()) out.push_back({std::string(name), State::kOk, std::string(none)});
+}
+
 std::vector<Check> checks(const Invocation& invocation) {
     std::vector<Check> out;
-    for (const auto& feature : datapath::probe_features()) {
-        const State lacking = feature.required ? State::kFailed : State::kWarning;
-        out.push_back(
-            {"kernel: " + feature.name, feature.present ? State::kOk : lacking, feature.why});
-    }
+    for (const auto& feature : datapath::probe_features())
+        out.push_back(feature_check(feature));
+    if (invocation.routing != "native") out.push_back(feature_check(datapath::probe_overlay()));
     const auto cgroup = datapath::find_cgroup_root(invocation.run.cgroup_root);
     out.push_back(mount_check("mount: cgroup2", cgroup, cgroup ? cgroup->path.string() : ""));
     out.push_back(bpffs_check(invocation));
-    const auto residue = datapath::find_residue("/sys/class/net", invocation.cni_conf_dir);
-    for (const auto& one : residue)
-        out.push_back({one.what, State::kWarning, one.remedy});
-    if (residue.empty()) out.push_back({"other networks", State::kOk, "nothing found of any"});
+    add_findings(out, datapath::find_residue("/sys/class/net", invocation.cni_conf_dir),
+                 "other networks", "nothing found of any");
+    datapath::Inbound inbound;
+    if (invocation.routing != "native") inbound.vxlan_port = invocation.vxlan_port;
+    add_findings(out, datapath::find_firewall(inbound), "host firewall",
+                 "no chain of nftables drops what comes to this host unasked");
     return out;
 }
 

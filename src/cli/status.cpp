@@ -161,6 +161,8 @@ std::string status_text(const api::Status& status, const OutputOptions& output) 
     }
     text += routing_text(status.routing);
     text += policy_text(status.policy);
+    for (const auto& finding : status.findings)
+        text += line("Found", fmt::format("{}: {}", finding.what, finding.remedy));
     text += line("Hooks", hooks_text(datapath));
     text += line("Sweep", fmt::format("ran {:.1f} s ago, {} flows expired since the start",
                                       datapath.sweep.last_run_seconds, datapath.sweep.expired));

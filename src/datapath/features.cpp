@@ -16,9 +16,13 @@
 #include "common/fd.h"
 #include "common/result.h"
 #include "datapath/attach.h"
+#include "datapath/netlink/requests.h"
+#include "datapath/netlink/socket.h"
 
 namespace weir::datapath {
 namespace {
+
+constexpr uint16_t kVxlanPort = 4789;
 
 using Probe = std::function<Result<void>()>;
 
@@ -92,6 +96,16 @@ struct NamedProbe {
     Probe probe;
 };
 
+Result<void> can_make_vxlan() {
+    return in_scratch_netns([]() -> Result<void> {
+        auto socket = WEIR_TRY(netlink::Socket::open());
+        netlink::VxlanLink link{.name = "weir_probe", .mac = {2, 0, 0, 0, 0, 1}};
+        link.mtu = 1450;
+        link.port = kVxlanPort;
+        return socket.run(netlink::new_vxlan(link));
+    });
+}
+
 std::vector<NamedProbe> map_probes() {
     return {
         {"hash", true, "all tables", [] { return can_make_map(BPF_MAP_TYPE_HASH, 4, 4, 1, 0); }},
@@ -136,22 +150,35 @@ std::vector<NamedProbe> hook_probes() {
     };
 }
 
+Feature tried(const NamedProbe& probe) {
+    const Result<void> outcome = probe.probe();
+    return {.name = std::string(probe.name),
+            .required = probe.required,
+            .present = outcome.has_value(),
+            .why = outcome ? std::string(probe.why)
+                           : fmt::format("{} ({})", probe.why, outcome.error().message())};
+}
+
 }  // namespace
+
+Feature probe_overlay() {
+    Feature feature = tried({"vxlan", true, "pods of nodes that share no link", can_make_vxlan});
+    if (!feature.present) {
+        feature.why +=
+            ": load the module (modprobe vxlan; some distributions have it in a package of extra "
+            "modules), or set routing to native where the network between the nodes knows pods' "
+            "ranges";
+    }
+    return feature;
+}
 
 std::vector<Feature> probe_features() {
     std::vector<NamedProbe> probes = map_probes();
     for (NamedProbe& probe : hook_probes())
         probes.push_back(std::move(probe));
     std::vector<Feature> features;
-    for (const NamedProbe& probe : probes) {
-        const Result<void> outcome = probe.probe();
-        features.push_back(
-            {.name = std::string(probe.name),
-             .required = probe.required,
-             .present = outcome.has_value(),
-             .why = outcome ? std::string(probe.why)
-                            : fmt::format("{} ({})", probe.why, outcome.error().message())});
-    }
+    for (const NamedProbe& probe : probes)
+        features.push_back(tried(probe));
     return features;
 }
 

@@ -17,4 +17,7 @@ struct Feature {
 /// Tries everything; some 50 ms. Needs the privileges of an agent. Leaves nothing behind.
 std::vector<Feature> probe_features();
 
+/// A VXLAN device as the overlay between nodes is one.
+Feature probe_overlay();
+
 }  // namespace weir::datapath

@@ -38,7 +38,8 @@ const std::vector<netlink::Address> kAddresses = {
     {.ifindex = 3, .address = ip("2001:db8::1"), .length = 64},
     {.ifindex = 7, .address = ip("10.244.0.1"), .length = 32}};
 
-const OwnSide kOwn = {.ranges = kOwnRanges,
+const OwnSide kOwn = {.name = "me",
+                      .ranges = kOwnRanges,
                       .node_addresses = {ip("192.0.2.1"), ip("2001:db8::1")},
                       .addresses = kAddresses};
 
@@ -83,14 +84,20 @@ TEST(PeerRoutes, WhatWouldCutOffThisNodeOrAnotherIsRefused) {
          node("link", {"192.0.2.0/25"}, {"192.0.2.5"}), node("all", {"0.0.0.0/0"}, {"192.0.2.6"})});
     EXPECT_THAT(got.routes, ElementsAre(route("10.244.1.0/24", "192.0.2.2", 2)));
     std::vector<std::string> refused;
-    for (const auto& one : got.refused)
+    std::vector<RefusedRange::Why> why;
+    for (const auto& one : got.refused) {
         refused.push_back("Node " + one.node + ": " + one.text);
+        why.push_back(one.why);
+    }
+    using Why = RefusedRange::Why;
+    EXPECT_THAT(why, ElementsAre(Why::kOverlap, Why::kOverlap, Why::kOverlap, Why::kOverlap,
+                                 Why::kOverlap, Why::kHostAddress, Why::kOverlap));
     EXPECT_THAT(refused,
-                ElementsAre(HasSubstr("Node mine: pod range 10.244.0.0/16 overlaps this node's"),
-                            HasSubstr("Node part: pod range 10.244.0.128/25 overlaps this node's"),
-                            HasSubstr("overlaps 10.244.1.0/24 of another Node"),
-                            HasSubstr("overlaps this node's 10.244.0.0/24"),
-                            HasSubstr("overlaps this node's fd00:10:244::/64"),
+                ElementsAre("Node mine: pod range 10.244.0.0/16 overlaps 10.244.0.0/24 of Node me",
+                            HasSubstr("10.244.0.128/25 overlaps 10.244.0.0/24 of Node me"),
+                            HasSubstr("10.244.1.0/25 overlaps 10.244.1.0/24 of Node a"),
+                            HasSubstr("overlaps 10.244.0.0/24 of Node me"),
+                            HasSubstr("overlaps fd00:10:244::/64 of Node me"),
                             HasSubstr("holds an address of this host, 192.0.2.1"),
                             HasSubstr("Node all: pod range 0.0.0.0/0")));
 }
@@ -165,6 +172,7 @@ TEST(PeerRoutes, WithoutACommonFamilyThereIsNoOverlay) {
     EXPECT_THAT(got.routes, IsEmpty());
     ASSERT_EQ(got.refused.size(), 1U);
     EXPECT_THAT(got.refused[0].text, HasSubstr("no address of a family of this node's"));
+    EXPECT_EQ(got.refused[0].why, RefusedRange::Why::kUnreachable);
 }
 
 // Nothing is sent to this node itself, even if it is another Node's address too.

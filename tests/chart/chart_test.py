@@ -117,6 +117,19 @@ class ChartTest(unittest.TestCase):
         self.assertNotEqual(checksum([]), checksum(["--set", "log.level=debug"]))
         self.assertEqual(checksum([]), checksum(["--set", "podLabels.a=b"]))
 
+    def test_what_waits_for_the_cleanup_runs_though_no_node_is_chosen(self):
+        terms = [{"matchExpressions": [{"key": "pool", "operator": "Exists"}]}]
+        affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
+        rendered = self.render(["--set-string", "nodeSelector.weir=yes", "--set-json", "affinity=" + json.dumps(affinity)]).stdout
+        job = next(part for part in rendered.split("\n---\n") if "kind: Job" in part)
+        self.assertIn("nodeSelector:\n        kubernetes.io/os: linux\n      affinity:", job)
+        self.assertNotIn("required", job)
+        self.assertEqual(job.count("preference:"), 2)
+        self.assertIn("- key: pool", job)
+        self.assertIn("- key: weir\n                operator: In\n                values:\n                - \"yes\"", job)
+        cleanup = next(part for part in rendered.split("\n---\n") if "kind: DaemonSet" in part and "weir-cleanup" in part)
+        self.assertIn("required", cleanup)
+
     def test_every_value_has_a_type_and_every_type_a_value(self):
         done = self.helm("show", "values", CHART)
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -39,6 +39,28 @@ TEST(Preflight, ReadsAsATable) {
     EXPECT_THAT(outcome.out, HasSubstr("mount: bpffs"));
 }
 
+TEST(Preflight, LooksForVxlanWhereRoutingNeedsIt) {
+    const auto checks = [](const std::string& routing) {
+        return run({WEIR_BINARY, "preflight", "--routing=" + routing}).out;
+    };
+    EXPECT_THAT(checks("native"), testing::Not(HasSubstr("kernel: vxlan")));
+    for (const char* routing : {"vxlan", "auto"})
+        EXPECT_THAT(checks(routing), testing::ContainsRegex("kernel: vxlan +ok "));
+    const auto wrong = run({WEIR_BINARY, "preflight", "--routing=bgp"});
+    EXPECT_NE(wrong.status, 0);
+    EXPECT_THAT(wrong.err, HasSubstr("--routing"));
+}
+
+// No kernel here lacks it; to who may make no device, it looks the same.
+TEST(Preflight, SaysWhatToDoWithoutVxlan) {
+    const auto outcome =
+        run({"setpriv", "--bounding-set=-net_admin,-sys_admin", "--inh-caps=-net_admin,-sys_admin",
+             WEIR_BINARY, "preflight", "--routing=vxlan"});
+    EXPECT_EQ(outcome.status, 1) << outcome.describe();
+    EXPECT_THAT(outcome.out, testing::ContainsRegex("kernel: vxlan +FAILED"));
+    EXPECT_THAT(outcome.out, HasSubstr("modprobe vxlan"));
+}
+
 TEST(AwaitCleanup, OutsideOfAPodSaysSo) {
     const auto outcome = run({WEIR_BINARY, "await-cleanup", "kube-system/weir-cleanup"});
     EXPECT_NE(outcome.status, 0);

@@ -5,14 +5,11 @@
 #include <cstdio>
 #include <fstream>
 
-#include <poll.h>
-
 #include <gmock/gmock.h>
 
 #include "kube/api/fetch.h"
-#include "kube/api/kubeconfig.h"
 #include "kube/decode.h"
-#include "kube_api/control_plane.h"
+#include "kube_api/source_test.h"
 
 namespace weir::kube::api {
 namespace {
@@ -21,76 +18,6 @@ using namespace std::chrono_literals;
 using test::ControlPlane;
 using testing::HasSubstr;
 using Clock = std::chrono::steady_clock;
-
-constexpr uint16_t kProxyPort = 7443;
-
-constexpr std::string_view kObjects = R"(
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop, labels: {team: a}}
----
-apiVersion: v1
-kind: Node
-metadata: {name: n1, labels: {topology.kubernetes.io/zone: z1}}
-spec: {podCIDR: 10.244.1.0/24, podCIDRs: [10.244.1.0/24, "fd00:10:244:1::/64"]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop, annotations: {note: x}}
-spec:
-  selector: {app: web}
-  type: LoadBalancer
-  ipFamilyPolicy: PreferDualStack
-  sessionAffinity: ClientIP
-  sessionAffinityConfig: {clientIP: {timeoutSeconds: 77}}
-  externalTrafficPolicy: Local
-  loadBalancerSourceRanges: [10.0.0.0/8]
-  trafficDistribution: PreferClose
-  ports:
-  - {name: http, port: 80, targetPort: web}
-  - {name: dns, port: 53, protocol: UDP, targetPort: 5353, nodePort: 30053}
----
-apiVersion: v1
-kind: Service
-metadata: {name: silent, namespace: shop, labels: {service.kubernetes.io/headless: ""}}
-spec: {clusterIP: None, selector: {app: web}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
-addressType: IPv4
-endpoints:
-- addresses: [10.244.1.7]
-  conditions: {ready: false, serving: true, terminating: true}
-  nodeName: n1
-  zone: z1
-  hints: {forZones: [{name: z1}]}
-  targetRef: {kind: Pod, name: web-0, namespace: shop}
-- addresses: [10.244.1.8]
-ports: [{name: http, port: 8080, protocol: TCP}]
----
-apiVersion: v1
-kind: Pod
-metadata: {name: web-0, namespace: shop, labels: {app: web}}
-spec:
-  nodeName: n1
-  containers:
-  - {name: c, image: x, ports: [{name: web, containerPort: 8080, hostPort: 8081, hostIP: 10.0.0.1}]}
-  initContainers:
-  - {name: side, image: x, restartPolicy: Always, ports: [{name: side, containerPort: 9090, protocol: UDP}]}
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: only-web, namespace: shop}
-spec:
-  podSelector: {matchExpressions: [{key: app, operator: In, values: [web, api]}]}
-  policyTypes: [Ingress, Egress]
-  ingress:
-  - from:
-    - {namespaceSelector: {matchLabels: {team: a}}, podSelector: {}}
-    - ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}
-    ports: [{port: 80, endPort: 90}, {port: web, protocol: UDP}]
-)";
 
 /// What the server says, read by the decoder of files out of its JSON: the second opinion.
 std::vector<Object> by_json(const ControlPlane& plane, const std::string& resource) {
@@ -102,87 +29,6 @@ std::vector<Object> by_json(const ControlPlane& plane, const std::string& resour
         objects.push_back(decoded.object);
     return objects;
 }
-
-class ApiSourceTest : public testing::Test {
-  protected:
-    void SetUp() override {
-        if (const std::string missing = ControlPlane::missing(); !missing.empty()) {
-            GTEST_SKIP() << missing;
-        }
-        plane_.emplace();
-    }
-    void TearDown() override {
-        source_.reset();
-        proxy_.reset();
-        plane_.reset();
-    }
-
-    void open(const std::filesystem::path& kubeconfig, const std::vector<std::string>& urls = {}) {
-        auto access = kubeconfig_access(kubeconfig);
-        ASSERT_TRUE(access) << access.error().message();
-        ASSERT_TRUE(use_servers(*access, urls));
-        auto source = ApiSource::open(store_, *std::move(access));
-        ASSERT_TRUE(source) << source.error().message();
-        source_ = *std::move(source);
-    }
-
-    void start_proxy() {
-        proxy_.emplace(
-            std::vector<std::string>{WEIR_FAULT_PROXY, plane_->dir(), std::to_string(kProxyPort),
-                                     std::to_string(ControlPlane::kPort)},
-            test::Process::Options{{}, plane_->dir() / "proxy.log"});
-    }
-    void open_through_proxy() {
-        faults({});
-        start_proxy();
-        open(plane_->kubeconfig("admin", "", ControlPlane::url(kProxyPort)));
-    }
-
-    void faults(const std::vector<std::string>& lines) const {
-        const auto file = plane_->dir() / "faults.json";
-        std::ofstream out(file.string() + ".new");
-        for (const auto& line : lines)
-            out << line << '\n';
-        out.close();
-        std::filesystem::rename(file.string() + ".new", file);
-    }
-
-    /// Drives the store as the agent's loop does, until the condition holds.
-    bool until(const std::function<bool()>& condition, std::chrono::milliseconds limit = 60s) {
-        const auto deadline = Clock::now() + limit;
-        while (!condition()) {
-            if (Clock::now() > deadline) return false;
-            pollfd poll{.fd = source_->fd(), .events = POLLIN, .revents = 0};
-            ::poll(&poll, 1, 20);
-            source_->on_readable();
-            store_.publish();
-        }
-        return true;
-    }
-    bool all_synced() const {
-        for (size_t i = 0; i < kKindCount; ++i) {
-            if (!source_->synced(static_cast<Kind>(i))) return false;
-        }
-        return true;
-    }
-    KindState state(Kind kind) const { return source_->states()[static_cast<size_t>(kind)]; }
-    template <typename T>
-    const T* find(const char* ns, const char* name) const {
-        return store_.find<T>({ns, name});
-    }
-    std::string troubles() const {
-        std::string text;
-        for (const auto& state : source_->states())
-            text += fmt::format("{}: synced {} connected {} {}\n", to_string(state.kind),
-                                state.synced, state.connected, state.error);
-        return text;
-    }
-
-    std::optional<ControlPlane> plane_;
-    std::optional<test::Process> proxy_;
-    Store store_;
-    std::unique_ptr<ApiSource> source_;
-};
 
 TEST_F(ApiSourceTest, ReadsEveryKindAsItsJsonSaysAndFollowsChanges) {
     plane_->apply(kObjects);
@@ -223,6 +69,7 @@ TEST_F(ApiSourceTest, ReadsEveryKindAsItsJsonSaysAndFollowsChanges) {
     plane_->kubectl({"-n", "shop", "delete", "networkpolicy", "only-web"});
     EXPECT_TRUE(until([&] { return store_.count<model::NetworkPolicy>() == 0; }));
     EXPECT_EQ(state(Kind::kService).lists, 1U) << "one list, then a watch";
+    EXPECT_EQ(state(Kind::kService).streamed, 1U);
     EXPECT_EQ(state(Kind::kService).failures, 0U);
 }
 
@@ -232,7 +79,7 @@ TEST_F(ApiSourceTest, AnOutageChangesNothingAndItsDeletionsAreSeenAfter) {
     ASSERT_TRUE(until([&] { return all_synced(); })) << troubles();
     const size_t services = store_.count<model::Service>();
 
-    faults({R"({"kind": "refuse"})"});
+    proxy_->set({R"({"kind": "refuse"})"});
     ASSERT_TRUE(until([&] { return !state(Kind::kService).connected; }));
     plane_->kubectl({"-n", "shop", "delete", "service", "web"});
     plane_->kubectl({"-n", "shop", "delete", "endpointslice", "web-1"});
@@ -240,7 +87,7 @@ TEST_F(ApiSourceTest, AnOutageChangesNothingAndItsDeletionsAreSeenAfter) {
     EXPECT_THAT(state(Kind::kService).error, testing::Not(testing::IsEmpty()));
     EXPECT_TRUE(source_->synced(Kind::kService)) << "what was read stays";
 
-    faults({});
+    proxy_->set({});
     const auto back = Clock::now();
     EXPECT_TRUE(until([&] {
         return find<model::Service>("shop", "web") == nullptr &&
@@ -258,60 +105,6 @@ TEST_F(ApiSourceTest, AnOutageChangesNothingAndItsDeletionsAreSeenAfter) {
     EXPECT_TRUE(until([&] { return find<model::Namespace>("", "after") != nullptr; }))
         << troubles();
     EXPECT_EQ(store_.count<model::Node>(), 1U);
-}
-
-TEST_F(ApiSourceTest, WhatAServerAnswersOnBadDaysChangesNothing) {
-    plane_->apply(kObjects);
-    open_through_proxy();
-    ASSERT_TRUE(until([&] { return all_synced(); })) << troubles();
-    const auto before = *find<model::Service>("shop", "web");
-    const std::vector<std::string> bad_days = {
-        R"({"kind": "status", "match": "/services", "code": 429, "headers": {"Retry-After": "1"}, "count": 2})",
-        R"({"kind": "status", "match": "/services", "code": 500, "body": "<html>", "count": 2})",
-        R"({"kind": "status", "match": "/services", "code": 404, "body": "not here", "count": 2})",
-        R"({"kind": "status", "match": "/services", "code": 410, "body": "{\"kind\":\"Status\",\"reason\":\"Expired\"}", "count": 1})",
-        R"({"kind": "status", "match": "/services", "code": 200, "body": "{\"kind\":\"ServiceList\",\"items\":[]}", "count": 2})",
-        R"({"kind": "answer", "match": "/services", "raw": "Z2FyYmFnZQ==", "count": 2})",
-        R"({"kind": "corrupt", "match": "/services", "after": 0, "count": 2})",
-        R"({"kind": "corrupt", "match": "/services", "after": 300, "count": 2})",
-        R"({"kind": "cut", "match": "/services", "after": 3, "count": 2})",
-        R"({"kind": "delay", "match": "/services", "seconds": 1, "count": 1})",
-    };
-    size_t number = 0;
-    for (const auto& fault : bad_days) {
-        SCOPED_TRACE(fault);
-        // Open connections are closed, so that the fault meets the next request.
-        faults({R"({"kind": "refuse"})"});
-        ASSERT_TRUE(until([&] { return !state(Kind::kService).connected; }));
-        faults({fault});
-        const std::string name = "new-" + std::to_string(number++);
-        plane_->kubectl({"-n", "shop", "create", "service", "clusterip", name, "--tcp=80"});
-        ASSERT_TRUE(until([&] {
-            const auto* now = find<model::Service>("shop", "web");
-            EXPECT_TRUE(now != nullptr && *now == before);
-            return find<model::Service>("shop", name.c_str()) != nullptr;
-        })) << troubles();
-    }
-    EXPECT_EQ(store_.count<model::Service>(), 2 + number);  // and "kubernetes"
-}
-
-TEST_F(ApiSourceTest, ListsInPagesWhereStreamingIsNotOffered) {
-    std::string many = "apiVersion: v1\nkind: List\nitems:\n";
-    for (int i = 0; i < 520; ++i) {
-        many += fmt::format("- {{apiVersion: v1, kind: Namespace, metadata: {{name: n-{}}}}}\n", i);
-    }
-    plane_->apply(many);
-    faults({});
-    start_proxy();
-    faults({R"({"kind": "status", "match": "sendInitialEvents", "code": 422, "body": "{}"})"});
-    open(plane_->kubeconfig("admin", "", ControlPlane::url(kProxyPort)));
-    ASSERT_TRUE(until([&] { return all_synced(); })) << troubles();
-    EXPECT_GE(store_.count<model::Namespace>(), 520U);
-    plane_->kubectl({"delete", "namespace", "n-7", "--wait=false"});
-    EXPECT_TRUE(until([&] {
-        const auto* ns = find<model::Namespace>("", "n-7");
-        return ns == nullptr || ns->meta.deleting;
-    }));
 }
 
 TEST_F(ApiSourceTest, AKindThatIsForbiddenBlocksOnlyItself) {
@@ -346,17 +139,14 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: limited}]
 }
 
 TEST_F(ApiSourceTest, AKindThatTheClusterLacksIsNoticedWhenItComes) {
-    faults({});
-    start_proxy();
-    faults(
+    open_through_proxy(
         {R"({"kind": "status", "match": "servicecidrs", "code": 404, "body": "404 page not found"})",
          R"({"kind": "status", "match": "/apis/networking.k8s.io/v1", "code": 404, "body": "404 page not found"})"});
-    open(plane_->kubeconfig("admin", "", ControlPlane::url(kProxyPort)));
     ASSERT_TRUE(until([&] { return source_->synced(Kind::kServiceCidr); })) << troubles();
     EXPECT_TRUE(state(Kind::kServiceCidr).absent);
     EXPECT_FALSE(source_->synced(Kind::kNetworkPolicy))
         << "a kind that must be there is never absent";
-    faults({});
+    proxy_->set({});
     EXPECT_TRUE(until([&] { return store_.count<model::ServiceCidr>() == 1; }, 90s)) << troubles();
     EXPECT_FALSE(state(Kind::kServiceCidr).absent);
 }

@@ -7,14 +7,11 @@
 #include <sstream>
 #include <thread>
 
-#include <poll.h>
-
 #include <gmock/gmock.h>
 
 #include "common/fd.h"
-#include "kube/api/api_source.h"
 #include "kube/api/kubeconfig.h"
-#include "kube_api/control_plane.h"
+#include "kube_api/plane_test.h"
 #include "kube_api/pools.h"
 
 namespace weir::kube::api {
@@ -25,7 +22,6 @@ using test::ControlPlane;
 using testing::HasSubstr;
 using Clock = std::chrono::steady_clock;
 
-constexpr uint16_t kProxyPort = 7443;
 constexpr std::string_view kAudit = R"(
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -43,36 +39,30 @@ struct Agent {
     std::unique_ptr<ApiSource> source;
 
     bool until(const std::function<bool()>& condition, std::chrono::milliseconds limit = 20s) {
-        const auto deadline = Clock::now() + limit;
-        while (!condition()) {
-            if (Clock::now() > deadline) return false;
-            pollfd poll{.fd = source->fd(), .events = POLLIN, .revents = 0};
-            ::poll(&poll, 1, 20);
-            source->on_readable();
-            store.publish();
-        }
-        return true;
+        return test::drive(*source, store, condition, limit);
     }
 };
 
-class ApiWritesTest : public testing::Test {
+class ApiWritesTest : public test::PlaneTest {
   protected:
     void SetUp() override {
-        if (const std::string missing = ControlPlane::missing(); !missing.empty()) {
-            GTEST_SKIP() << missing;
-        }
-        plane_.emplace();
-        plane_->kill_server();
+        PlaneTest::SetUp();
+        if (!plane_) return;
         std::ofstream(plane_->dir() / "audit.yaml") << kAudit;
+        serve_anew();
+        plane_->make_agent("agent");
+    }
+    void serve_anew(bool streams = true) {
+        plane_->kill_server();
         plane_->start_server(std::vector<std::string>{
             "--audit-policy-file=" + (plane_->dir() / "audit.yaml").string(),
-            "--audit-log-path=" + (plane_->dir() / "audit.log").string()});
-        plane_->make_agent("agent");
+            "--audit-log-path=" + (plane_->dir() / "audit.log").string(),
+            fmt::format("--feature-gates=WatchList={}", streams)});
     }
     void TearDown() override {
         agents_.clear();
         proxies_.clear();
-        plane_.reset();
+        PlaneTest::TearDown();
     }
 
     Agent& start(const std::string& node, const ElectionTiming& timing = {}, uint16_t port = 0,
@@ -94,22 +84,6 @@ class ApiWritesTest : public testing::Test {
         for (const char* node : {"n1", "n2", "n3"})
             start(node);
     }
-    /// A way to the server that can be cut.
-    void start_proxy(uint16_t port) {
-        cut(port, {});
-        proxies_.emplace_back(
-            std::vector<std::string>{WEIR_FAULT_PROXY, plane_->dir(), std::to_string(port),
-                                     std::to_string(ControlPlane::kPort), faults(port)},
-            test::Process::Options{{}, plane_->dir() / "proxy.log"});
-    }
-    std::string faults(uint16_t port) const {
-        return plane_->dir() / ("faults-" + std::to_string(port));
-    }
-    void cut(uint16_t port, const std::string& fault) const {
-        std::ofstream(faults(port) + ".new") << fault << '\n';
-        std::filesystem::rename(faults(port) + ".new", faults(port));
-    }
-
     std::vector<Agent*> leaders() const {
         std::vector<Agent*> leaders;
         for (const auto& agent : agents_) {
@@ -233,8 +207,7 @@ class ApiWritesTest : public testing::Test {
         return plane_->kubectl({"-n", "shop", "describe", "service", service});
     }
 
-    std::optional<ControlPlane> plane_;
-    std::vector<test::Process> proxies_;
+    std::vector<test::FaultProxy> proxies_;  ///< ways to the server that can be cut
     std::vector<std::unique_ptr<Agent>> agents_;
 };
 
@@ -308,8 +281,8 @@ TEST_F(ApiWritesTest, OneThatIsKilledIsFollowedWhenItsLeaseIsOver) {
 TEST_F(ApiWritesTest, OneThatIsCutOffStopsBeforeAnotherIsElected) {
     const ElectionTiming quick{.lease = 5s, .renew_deadline = 3s, .retry = 1s};
     for (const int i : {0, 1, 2}) {
-        const auto port = static_cast<uint16_t>(kProxyPort + i);
-        start_proxy(port);
+        const auto port = static_cast<uint16_t>(test::FaultProxy::kPort + i);
+        proxies_.emplace_back(*plane_, port);
         start(fmt::format("n{}", i), quick, port);
     }
     Agent* leader = elected();
@@ -317,13 +290,13 @@ TEST_F(ApiWritesTest, OneThatIsCutOffStopsBeforeAnotherIsElected) {
     for (const std::string fault :
          {R"({"kind": "refuse"})", R"({"kind": "delay", "match": "/leases", "seconds": 8})"}) {
         SCOPED_TRACE(fault);
-        const auto port = static_cast<uint16_t>(kProxyPort + (leader->node[1] - '0'));
-        cut(port, fault);
+        const auto& way = proxies_.at(static_cast<size_t>(leader->node[1] - '0'));
+        way.set({fault});
         Agent* const next = elected(leader);
         ASSERT_NE(next, nullptr) << views();
         EXPECT_FALSE(leader->source->leading());
         std::this_thread::sleep_for(5s);
-        cut(port, "");
+        way.set({});
         // What was held back arrives now, and changes nothing.
         EXPECT_TRUE(test::eventually(
             [&] { return leader->source->leadership().holder == next->node; }, 30s));
@@ -368,8 +341,9 @@ TEST_F(ApiWritesTest, EveryPermissionIsNeeded) {
         });
         agent.source->set_nodes(nodes);
     };
-    for (int round = 0; round < 2;
-         ++round) {  // the second goes on counting in the first one's Event
+    // The second goes on counting in the first one's Event. Lists are streams once, pages once.
+    for (int round = 0; round < 2; ++round) {
+        serve_anew(round == 0);
         Agent& agent = start("n1", {}, 0, blocks);
         ASSERT_EQ(elected(), &agent);
         if (round == 0) make_service("web");

@@ -20,24 +20,29 @@ namespace {
 using namespace std::chrono_literals;
 
 /// As programs.sh built it before the tests; "" if it did not.
-std::string tool(const std::string& name) {
+std::string tool(const std::string& package) {
     const char* const cache = std::getenv("XDG_CACHE_HOME");
     const char* const home = std::getenv("HOME");
     const fs::path base =
         cache != nullptr ? fs::path(cache) : fs::path(home != nullptr ? home : "/root") / ".cache";
-    const auto built = run({"env", "WEIR_GO_BUILD=no", WEIR_GO_TOOL, base / "weir/tools",
-                            "k8s.io/kubernetes/cmd/" + name});
+    const auto built = run({"env", "WEIR_GO_BUILD=no", WEIR_GO_TOOL, base / "weir/tools", package});
     if (!built.ok()) return "";
     return built.out.substr(0, built.out.find('\n'));
 }
 
 const std::string& server_program() {
-    static const std::string program = tool("kube-apiserver");
+    static const std::string program = tool("k8s.io/kubernetes/cmd/kube-apiserver");
     return program;
 }
 
 const std::string& kubectl_program() {
-    static const std::string program = tool("kubectl");
+    static const std::string program = tool("k8s.io/kubernetes/cmd/kubectl");
+    return program;
+}
+
+/// Newer than Debian's, which is too old to stream lists from.
+const std::string& etcd_program() {
+    static const std::string program = tool("go.etcd.io/etcd/server/v3");
     return program;
 }
 
@@ -55,10 +60,9 @@ void write(const fs::path& file, std::string_view text) {
 
 std::string ControlPlane::missing() {
     if (::geteuid() != 0) return "needs root";
-    if (run({"etcd", "--version"}).status != 0) return "needs etcd: ./dev setup";
-    if (server_program().empty() || kubectl_program().empty()) {
-        return "kube-apiserver and kubectl are not built: tests/kube_api/programs.sh "
-               "kube-apiserver kubectl";
+    if (server_program().empty() || kubectl_program().empty() || etcd_program().empty()) {
+        return "kube-apiserver, kubectl and etcd are not built: tests/kube_api/programs.sh "
+               "kube-apiserver kubectl etcd";
     }
     return "";
 }
@@ -72,11 +76,11 @@ ControlPlane::ControlPlane(Net net) {
         must({"ip", "link", "set", "lo", "up"});
     }
     make_pki();
-    etcd_.emplace(std::vector<std::string>{"etcd", "--data-dir", dir_ / "etcd", "--unsafe-no-fsync",
-                                           "--listen-client-urls", "http://127.0.0.1:2379",
-                                           "--advertise-client-urls", "http://127.0.0.1:2379",
-                                           "--listen-peer-urls", "http://127.0.0.1:2380",
-                                           "--log-level", "warn"},
+    etcd_.emplace(std::vector<std::string>{etcd_program(), "--data-dir", dir_ / "etcd",
+                                           "--unsafe-no-fsync", "--listen-client-urls",
+                                           "http://127.0.0.1:2379", "--advertise-client-urls",
+                                           "http://127.0.0.1:2379", "--listen-peer-urls",
+                                           "http://127.0.0.1:2380", "--log-level", "warn"},
                   Process::Options{{}, dir_ / "etcd.log"});
     start_server();
 }
@@ -207,6 +211,23 @@ void ControlPlane::make_agent(const std::string& user) const {
           document("ClusterRoleBinding", "", binding("ClusterRole")) +
           document("Role", ns, "rules:\n" + rules("role-rules.yaml")) +
           document("RoleBinding", ns, binding("Role")));
+}
+
+FaultProxy::FaultProxy(const ControlPlane& plane, uint16_t port)
+    : port_(port), faults_(plane.dir() / fmt::format("faults-{}.json", port)) {
+    set({});
+    process_.emplace(std::vector<std::string>{WEIR_FAULT_PROXY, plane.dir(), std::to_string(port),
+                                              std::to_string(ControlPlane::kPort), faults_},
+                     Process::Options{{}, plane.dir() / "proxy.log"});
+}
+
+void FaultProxy::set(const std::vector<std::string>& faults) const {
+    const fs::path next = faults_.string() + ".new";
+    std::string text;
+    for (const auto& fault : faults)
+        text += fault + "\n";
+    write(next, text);
+    fs::rename(next, faults_);
 }
 
 }  // namespace weir::test

@@ -57,4 +57,21 @@ class ControlPlane {
     std::optional<Process> server_;
 };
 
+/// Between clients and the API server, for bad days (fault_proxy.py); in the same namespace.
+class FaultProxy {
+  public:
+    static constexpr uint16_t kPort = 7443;
+
+    /// Without faults at first.
+    explicit FaultProxy(const ControlPlane& plane, uint16_t port = kPort);
+    /// Lines of JSON, in force from now on, instead of those before.
+    void set(const std::vector<std::string>& faults) const;
+    [[nodiscard]] std::string url() const { return ControlPlane::url(port_); }
+
+  private:
+    uint16_t port_;
+    std::filesystem::path faults_;
+    std::optional<Process> process_;
+};
+
 }  // namespace weir::test

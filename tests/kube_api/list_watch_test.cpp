@@ -103,6 +103,40 @@ TEST_F(ListWatchTest, AStreamRefusedAfterItWasOpenedIsAListFromThenOn) {
     EXPECT_LT(delay(machine), 1s);
 }
 
+TEST_F(ListWatchTest, AServerThatRefusedToStreamIsAskedAgainMuchLater) {
+    ListWatch machine = make();
+    machine.refused(now_, status(422, "Invalid"));
+    machine.page(now_, {.items = {}, .resource_version = "50", .next = ""});
+    now_ += ListWatch::kRefusalKept - 1s;
+    machine.refused(now_, status(410, "Expired"));
+    EXPECT_EQ(machine.next().action, Action::kList);
+    machine.page(now_, {.items = {}, .resource_version = "60", .next = ""});
+    now_ += 2s;
+    machine.refused(now_, status(410, "Expired"));
+    EXPECT_EQ(machine.next().action, Action::kStream) << "it may be another one by now";
+    machine.refused(now_, status(422, "Invalid"));
+    EXPECT_EQ(machine.next().action, Action::kList);
+}
+
+TEST_F(ListWatchTest, AListWhoseStreamsBreakComesInPages) {
+    ListWatch machine = make();
+    for (int i = 0; i < 3; ++i) {
+        EXPECT_EQ(machine.next().action, Action::kStream) << i;
+        machine.opened(now_);
+        machine.progressed("7");
+        machine.closed(now_ + 5s);
+    }
+    EXPECT_EQ(machine.next().action, Action::kList);
+    EXPECT_EQ(machine.next().resource_version, "");
+    EXPECT_FALSE(machine.listed());
+    EXPECT_GT(machine.next().not_before, now_ + 6s)
+        << "what comes before the end is no success: delays grow";
+    machine.page(now_, {.items = {}, .resource_version = "50", .next = ""});
+    EXPECT_TRUE(machine.listed());
+    machine.refused(now_, status(410, "Expired"));
+    EXPECT_EQ(machine.next().action, Action::kStream) << "it was no refusal";
+}
+
 TEST_F(ListWatchTest, AnExpiredPageBeginsTheListAnew) {
     ListWatch machine = make();
     machine.refused(now_, status(400));

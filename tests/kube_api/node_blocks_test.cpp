@@ -8,15 +8,13 @@
 #include <set>
 #include <thread>
 
-#include <poll.h>
-
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 #include <gmock/gmock.h>
 
 #include "kube/api/api_source.h"
 #include "kube/api/kubeconfig.h"
-#include "kube_api/control_plane.h"
+#include "kube_api/plane_test.h"
 #include "kube_api/pools.h"
 
 namespace weir::kube::api {
@@ -26,8 +24,6 @@ using namespace std::chrono_literals;
 using test::ControlPlane;
 using test::eventually;
 using testing::HasSubstr;
-
-constexpr uint16_t kProxyPort = 7443;
 
 /// An agent that believes itself elected for as long as it is told to.
 class Keeper {
@@ -82,13 +78,11 @@ class Keeper {
     std::thread thread_;
 };
 
-class NodeBlocksTest : public testing::Test {
+class NodeBlocksTest : public test::PlaneTest {
   protected:
     void SetUp() override {
-        if (const std::string missing = ControlPlane::missing(); !missing.empty()) {
-            GTEST_SKIP() << missing;
-        }
-        plane_.emplace();
+        PlaneTest::SetUp();
+        if (!plane_) return;
         plane_->make_agent("agent");
         auto source =
             ApiSource::open(store_, kubeconfig_access(plane_->kubeconfig("agent")).value());
@@ -98,7 +92,7 @@ class NodeBlocksTest : public testing::Test {
     void TearDown() override {
         keepers_.clear();
         source_.reset();
-        plane_.reset();
+        PlaneTest::TearDown();
     }
 
     Keeper& start(const char* v4 = "10.244.0.0/16", unsigned length4 = 24,
@@ -108,14 +102,6 @@ class NodeBlocksTest : public testing::Test {
             *plane_, std::make_shared<test::Pools>(v4, length4, v6, length6), port));
         return *keepers_.back();
     }
-    void faults(const std::vector<std::string>& lines) const {
-        const auto file = plane_->dir() / "faults.json";
-        std::ofstream out(file.string() + ".new");
-        for (const auto& line : lines)
-            out << line << '\n';
-        out.close();
-        std::filesystem::rename(file.string() + ".new", file);
-    }
     void make_nodes(int from, int to) const {
         std::string yaml;
         for (int i = from; i < to; ++i)
@@ -124,16 +110,11 @@ class NodeBlocksTest : public testing::Test {
     }
     /// Tells the keepers of the Nodes as the agent does, until the condition holds.
     bool until(const std::function<bool()>& condition, std::chrono::milliseconds limit = 20s) {
-        const auto deadline = std::chrono::steady_clock::now() + limit;
-        for (;;) {
-            pollfd poll{.fd = source_->fd(), .events = POLLIN, .revents = 0};
-            ::poll(&poll, 1, 50);
-            source_->on_readable();
-            store_.publish();
+        const auto told = [&] {
             if (source_->synced(Kind::kNode)) tell();
-            if (condition()) return true;
-            if (std::chrono::steady_clock::now() > deadline) return false;
-        }
+            return condition();
+        };
+        return test::drive(*source_, store_, told, limit);
     }
     void tell() {
         std::vector<NodeRanges> nodes;
@@ -171,7 +152,6 @@ class NodeBlocksTest : public testing::Test {
         return lines;
     }
 
-    std::optional<ControlPlane> plane_;
     Store store_;
     std::unique_ptr<ApiSource> source_;
     std::vector<std::unique_ptr<Keeper>> keepers_;
@@ -290,11 +270,8 @@ spec: {holderIdentity: n1}
 
 // An answer that does not come says nothing about what was done.
 TEST_F(NodeBlocksTest, WritesOfUnknownOutcomeAreCompletedAndNothingIsLost) {
-    faults({});
-    const test::Process proxy({WEIR_FAULT_PROXY, plane_->dir(), std::to_string(kProxyPort),
-                               std::to_string(ControlPlane::kPort)},
-                              test::Process::Options{{}, plane_->dir() / "proxy.log"});
-    start("10.244.0.0/16", 24, "fd00:10:244::/56", 64, kProxyPort);
+    const test::FaultProxy proxy(*plane_);
+    start("10.244.0.0/16", 24, "fd00:10:244::/56", 64, test::FaultProxy::kPort);
     const std::vector<std::string> bad_days = {
         R"({"kind": "cut", "match": "/leases", "after": 0, "count": 5})",
         R"({"kind": "cut", "match": "/api/v1/nodes/", "after": 0, "count": 2})",
@@ -306,11 +283,11 @@ TEST_F(NodeBlocksTest, WritesOfUnknownOutcomeAreCompletedAndNothingIsLost) {
     int nodes = 0;
     for (const auto& fault : bad_days) {
         SCOPED_TRACE(fault);
-        faults({fault});
+        proxy.set({fault});
         make_nodes(nodes, nodes + 2);
         nodes += 2;
         std::this_thread::sleep_for(1s);
-        if (fault == bad_days.back()) faults({});
+        if (fault == bad_days.back()) proxy.set({});
         ASSERT_TRUE(until(
             [&] {
                 return store_.count<model::Node>() == static_cast<size_t>(nodes) && all_served();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // An agent whose objects come from a real API server.
+#include <algorithm>
 #include <csignal>
 #include <thread>
 
@@ -171,6 +172,43 @@ ports: [{port: 80}]
     EXPECT_THAT(holder(), testing::StartsWith("node-1_"));
     node_->stop_agent(SIGTERM);
     EXPECT_EQ(holder(), "") << "given up, so that others need not wait";
+}
+
+TEST_F(ClusterTest, NodesThatAreNotRoutedSaySo) {
+    plane_->apply(R"(
+apiVersion: v1
+kind: Node
+metadata: {name: twin}
+spec: {podCIDR: 10.244.7.128/25, podCIDRs: [10.244.7.128/25]}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: wide}
+spec: {podCIDR: 192.0.2.0/25, podCIDRs: [192.0.2.0/25]}
+)");
+    ASSERT_TRUE(node_->start_agent(flags_));
+    const auto events = [this] {
+        return plane_->kubectl({"get", "events", "-A", "--no-headers", "-o",
+                                "custom-columns=K:.involvedObject.kind,N:.involvedObject.name,"
+                                "R:.reason,M:.message"});
+    };
+    const auto all_said = [&] {
+        const std::string text = events();
+        return text.find("PeerRouteRefused") != std::string::npos &&
+               std::ranges::count(text, '\n') >= 2;
+    };
+    EXPECT_TRUE(eventually(all_said, 20s)) << node_->agent_log();
+    const std::string text = events();
+    EXPECT_THAT(text, testing::ContainsRegex("Node +twin +PeerRouteRefused +spec.podCIDRs: pod "
+                                             "range 10.244.7.128/25 overlaps 10.244.7.0/24 of "
+                                             "Node node-1: no other node routes it"));
+    // What only this node finds is told at its own Node.
+    EXPECT_THAT(text, testing::ContainsRegex("Node +node-1 +PeerRouteRefused +Node wide: pod range "
+                                             "192.0.2.0/25 holds an address of this host"));
+    EXPECT_EQ(std::ranges::count(text, '\n'), 2) << text;
+    EXPECT_THAT(plane_->kubectl({"describe", "node", "twin"}), HasSubstr("PeerRouteRefused"));
+    EXPECT_THAT(plane_->kubectl({"describe", "node", "wide"}),
+                testing::Not(HasSubstr("PeerRouteRefused")));
 }
 
 TEST_F(ClusterTest, ANodeThatNobodyGivesPodRangesGetsABlock) {

@@ -99,6 +99,24 @@ TEST_F(Overlay, WorksBehindStrictHostFirewalls) {
     expect_all_reach();
 }
 
+// What closes a host is named with what it has to admit, and with what came so far.
+TEST_F(Overlay, AClosedHostFirewallIsNamed) {
+    nodes_.sh('a', R"(nft 'table inet host {
+  chain closed { type filter hook input priority 0; policy drop; ct state established accept; }
+}')");
+    ASSERT_TRUE(start());
+    const auto status = [this] { return nodes_.weir('a', {"status"}).out; };
+    EXPECT_THAT(status(),
+                AllOf(HasSubstr("firewall chain inet host closed"),
+                      HasSubstr("UDP port 4789 from other nodes (none has come so far)")));
+    EXPECT_THAT(nodes_.weir('b', {"status"}).out, Not(HasSubstr("firewall")));
+    nodes_.sh('a', "nft add rule inet host closed udp dport 4789 accept");
+    ASSERT_TRUE(reaches(pod_a_->place, *pod_b_));
+    nodes_.stop_agent('a');
+    ASSERT_TRUE(nodes_.start_agent('a', kVxlan));
+    EXPECT_THAT(status(), HasSubstr("UDP port 4789 from other nodes (admitted: "));
+}
+
 class OverlayService : public Overlay {
   protected:
     /// shop/web, whose one backend is on b.

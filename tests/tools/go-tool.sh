@@ -79,6 +79,7 @@ fi
 directory=$1
 package=$2
 name=$(basename "${package%@*}")
+[ "$package" != go.etcd.io/etcd/server/v3 ] || name=etcd
 case "$package" in
 *@*) program=$directory/$name-${package##*@} ;;
 *)

@@ -35,8 +35,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- else -}}{{ printf "%s:%d" .Values.metrics.address (int .Values.metrics.port) }}{{- end -}}
 {{- end -}}
 
-{{/* Where pods run and as what: on every Linux node that values choose, in the node's network. */}}
-{{- define "weir.placement" -}}
+{{/* As what pods run: in the node's network, on any node that takes them. */}}
+{{- define "weir.host" -}}
 {{- with .Values.imagePullSecrets -}}
 imagePullSecrets:
   {{- range . }}
@@ -51,18 +51,48 @@ dnsPolicy: Default
 priorityClassName: {{ .Values.priorityClassName }}
 # Nothing is detached when an agent ends, so there is nothing to wait for.
 terminationGracePeriodSeconds: 5
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Where agents run: on every Linux node that values choose. */}}
+{{- define "weir.placement" -}}
+{{ include "weir.host" . }}
 nodeSelector:
   kubernetes.io/os: linux
   {{- with .Values.nodeSelector }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- with .Values.tolerations }}
-tolerations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
 {{- with .Values.affinity }}
 affinity:
   {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Where one pod runs that has to run: where agents did, as the image is there, but on any other Linux node if there is none. */}}
+{{- define "weir.placementOfOne" -}}
+{{ include "weir.host" . }}
+nodeSelector:
+  kubernetes.io/os: linux
+{{- $terms := dig "nodeAffinity" "requiredDuringSchedulingIgnoredDuringExecution" "nodeSelectorTerms" list .Values.affinity -}}
+{{- $chosen := list -}}
+{{- range $key, $value := .Values.nodeSelector -}}
+{{- $chosen = append $chosen (dict "key" $key "operator" "In" "values" (list $value)) -}}
+{{- end -}}
+{{- if $chosen -}}
+{{- $terms = append $terms (dict "matchExpressions" $chosen) -}}
+{{- end -}}
+{{- if $terms }}
+affinity:
+  nodeAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+    {{- range $terms }}
+    - weight: 100
+      preference:
+        {{- toYaml . | nindent 8 }}
+    {{- end }}
 {{- end }}
 {{- end -}}
 

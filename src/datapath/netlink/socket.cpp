@@ -62,9 +62,9 @@ const nlmsghdr* Answer::object() const {
     return objects.empty() ? nullptr : reinterpret_cast<const nlmsghdr*>(objects.front().data());
 }
 
-Result<Socket> Socket::make(int flags) {
-    const int raw = ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | flags, NETLINK_ROUTE);
-    if (raw < 0) return fail_errno(errno, "open an rtnetlink socket");
+Result<Socket> Socket::make(int flags, int protocol) {
+    const int raw = ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | flags, protocol);
+    if (raw < 0) return fail_errno(errno, "open a netlink socket");
     Socket socket{Fd(raw)};
     WEIR_CHECK(set_option(raw, SOL_NETLINK, NETLINK_EXT_ACK, 1, "NETLINK_EXT_ACK"));
     WEIR_CHECK(set_option(raw, SOL_NETLINK, NETLINK_CAP_ACK, 1, "NETLINK_CAP_ACK"));
@@ -73,7 +73,7 @@ Result<Socket> Socket::make(int flags) {
     sockaddr_nl any{};
     any.nl_family = AF_NETLINK;
     if (::bind(raw, reinterpret_cast<sockaddr*>(&any), sizeof any) != 0) {
-        return fail_errno(errno, "bind an rtnetlink socket");
+        return fail_errno(errno, "bind a netlink socket");
     }
     // Beyond the system's limit, for bursts of notifications; without the right, what it allows.
     if (::setsockopt(raw, SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBuffer, sizeof kReceiveBuffer) !=
@@ -84,11 +84,15 @@ Result<Socket> Socket::make(int flags) {
 }
 
 Result<Socket> Socket::open() {
-    return make(0);
+    return make(0, NETLINK_ROUTE);
+}
+
+Result<Socket> Socket::open_netfilter() {
+    return make(0, NETLINK_NETFILTER);
 }
 
 Result<Socket> Socket::subscribe(std::span<const unsigned> groups) {
-    Socket socket = WEIR_TRY(make(SOCK_NONBLOCK));
+    Socket socket = WEIR_TRY(make(SOCK_NONBLOCK, NETLINK_ROUTE));
     for (const unsigned group : groups) {
         WEIR_CHECK(set_option(socket.fd(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP,
                               static_cast<int>(group), "NETLINK_ADD_MEMBERSHIP"));

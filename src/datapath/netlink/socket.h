@@ -23,11 +23,14 @@ struct Answer {
     [[nodiscard]] const nlmsghdr* object() const;
 };
 
-/// An rtnetlink socket. Bound for life to the network namespace of the thread that opened it,
+/// A netlink socket. Bound for life to the network namespace of the thread that opened it,
 /// whatever thread uses it later. Not for two threads at once. Errors carry the kernel's own words.
 class Socket {
   public:
+    /// For links, addresses, routes, neighbours and filters (rtnetlink).
     static Result<Socket> open();
+    /// For nftables; to dump only.
+    static Result<Socket> open_netfilter();
     /// A non-blocking socket that receives the notifications of `groups` (RTNLGRP_*).
     static Result<Socket> subscribe(std::span<const unsigned> groups);
     /// Notifications of routes other than default routes end in the kernel from here on: there may
@@ -59,7 +62,7 @@ class Socket {
 
   private:
     explicit Socket(Fd fd) : fd_(std::move(fd)) {}
-    static Result<Socket> make(int flags);
+    static Result<Socket> make(int flags, int protocol);
     /// Whose success the kernel is to say; it tells of failures unasked, and in order.
     enum class Acks { kEach, kLast };
     Result<void> send(std::span<Message> requests, Acks acks);

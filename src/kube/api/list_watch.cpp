@@ -14,7 +14,8 @@ constexpr int kNotFound = 404;
 constexpr int kGone = 410;
 constexpr int kTooMany = 429;
 
-/// A watch that breaks that often at one resourceVersion is answered by a list.
+/// A watch that breaks that often at one resourceVersion is answered by a list, a streaming list by
+/// one in pages.
 constexpr unsigned kMaxBroken = 3;
 /// Of agents that are all told at once to list anew.
 constexpr ListWatch::Duration kRelistSpread = 400ms;
@@ -52,7 +53,7 @@ void ListWatch::relist(Clock::time_point now) {
     version_.clear();
     page_.clear();
     broken_here_ = 0;
-    action_ = streaming_refused_ ? Action::kList : Action::kStream;
+    action_ = now < stream_from_ ? Action::kList : Action::kStream;
     not_before_ = now + std::chrono::duration_cast<Duration>(kRelistSpread * random_());
     wakeable_ = false;
 }
@@ -76,7 +77,7 @@ void ListWatch::refused(Clock::time_point now, const Status& status) {
     // A server whose etcd is too old for streaming lists opens the stream before it says so.
     const bool opened = opened_ != Clock::time_point() && opened_ >= not_before_;
     if (streaming && (refuses_options(status.code) || opened)) {
-        streaming_refused_ = true;
+        stream_from_ = now + kRefusalKept;
         return relist(now);
     }
     if (optional_ && status.code == kNotFound) {
@@ -101,10 +102,14 @@ void ListWatch::refused(Clock::time_point now, const Status& status) {
 void ListWatch::broken(Clock::time_point now) {
     page_.clear();
     fail(now, kMaxDelay, false);
-    if (action_ != Action::kWatch || ++broken_here_ < kMaxBroken) return;
+    if (action_ == Action::kList || action_ == Action::kDiscover) return;
+    if (++broken_here_ < kMaxBroken) return;
+    const bool streaming = action_ == Action::kStream;
     const auto after = not_before_;
     relist(now);
     not_before_ = after;
+    // Too long an answer for what is between here and there.
+    if (streaming) action_ = Action::kList;
 }
 
 void ListWatch::page(Clock::time_point now, const ListPage& page) {
@@ -125,15 +130,17 @@ void ListWatch::opened(Clock::time_point now) {
 
 void ListWatch::progressed(std::string_view resource_version) {
     saw_event_ = true;
+    // Until it ends, a streaming list is no state to resume from, and no success.
+    if (action_ != Action::kWatch) return;
     healthy();
     broken_here_ = 0;
-    // Until it ends, a streaming list is no state to resume from.
-    if (action_ == Action::kWatch && !resource_version.empty()) version_ = resource_version;
+    if (!resource_version.empty()) version_ = resource_version;
 }
 
 void ListWatch::initial_end(std::string_view resource_version) {
     saw_event_ = true;
     healthy();
+    broken_here_ = 0;
     version_ = resource_version;
     action_ = Action::kWatch;
     listed_ = true;

@@ -15,10 +15,11 @@ namespace weir::kube::api {
 /// What to do next about one kind, and what each outcome means: the list/watch state machine of an
 /// API client, without any I/O. It follows "LIST + WATCH state machine" and "Throttling / errors".
 ///
-/// Streaming lists are used until the server refuses one, then paged ones. A watch resumes at the
-/// last resourceVersion seen; only the server's word that it is too old makes a new list. Delays
-/// are jittered, and grow with failures. One that waits because no server could be reached is told
-/// by `wake()` when another kind reaches one.
+/// Lists are streamed. A server that refuses to is asked in pages, and again for a stream by a list
+/// much later, as it may have been replaced; so is, for once, one whose streams break before their
+/// end. A watch resumes at the last resourceVersion seen; only the server's word that it is too old
+/// makes a new list. Delays are jittered, and grow with failures. One that waits because no server
+/// could be reached is told by `wake()` when another kind reaches one.
 class ListWatch {
   public:
     using Clock = std::chrono::steady_clock;
@@ -75,6 +76,8 @@ class ListWatch {
     /// A watch shorter than that without an event is a failure.
     static constexpr Duration kShortWatch = std::chrono::seconds(1);
     static constexpr Duration kMaxRetryAfter = std::chrono::minutes(5);
+    /// For so long lists are asked for in pages after a server refused to stream one.
+    static constexpr Duration kRefusalKept = std::chrono::minutes(10);
 
   private:
     void fail(Clock::time_point now, Duration cap, bool wakeable);
@@ -91,12 +94,11 @@ class ListWatch {
     bool wakeable_ = false;
     std::string version_;
     std::string page_;
-    std::string list_version_;
-    bool streaming_refused_ = false;
+    Clock::time_point stream_from_{};  ///< until then lists come in pages
     bool listed_ = false;
     bool absent_ = false;
     unsigned failures_ = 0;
-    unsigned broken_here_ = 0;  ///< watches from one resourceVersion that broke
+    unsigned broken_here_ = 0;  ///< watches from one resourceVersion, or streams, that broke
     Clock::time_point opened_{};
     bool saw_event_ = false;
 };

@@ -269,10 +269,11 @@ void Reflector::collect(EventType type, Item item) {
 
 void Reflector::finish_list(std::string_view how) {
     log::debug("{}: {} objects {}", to_string(resource_.kind), listing_.objects.size(), how);
-    listing_stream_ = false;
+    const bool streamed = std::exchange(listing_stream_, false);
     // First: whoever finds the objects finds the state that goes with them.
     shared_.board.update(resource_.kind, [&](KindState& state) {
         ++state.lists;
+        state.streamed += streamed ? 1 : 0;
         state.absent = machine_.absent();
         state.resource_version = machine_.resource_version();
     });
@@ -328,9 +329,10 @@ asio::awaitable<void> Reflector::discover() {
     machine_.discovered(Clock::now(), offered);
     if (offered || was_absent) co_return;
     log::info("the cluster has no {}: looked for every half minute", to_string(resource_.kind));
-    listing_ = {};
-    finish_list("as the kind is absent");
     shared_.board.update(resource_.kind, [](KindState& state) { state.error.clear(); });
+    listing_ = {};
+    listing_stream_ = false;
+    finish_list("as the kind is absent");
 }
 
 void Reflector::drop_connection() {

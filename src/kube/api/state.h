@@ -23,6 +23,7 @@ struct KindState {
     std::chrono::steady_clock::time_point heard{};  ///< last bytes; the epoch if there were none
     std::chrono::duration<double> lag{};            ///< from the last bytes' arrival to the store
     uint64_t lists = 0;                             ///< whole lists that came to their end
+    uint64_t streamed = 0;                          ///< of `lists`; the others came in pages
     uint64_t watches = 0;                           ///< watches opened
     uint64_t events = 0;                            ///< changes of objects
     uint64_t bytes = 0;                             ///< of bodies, compressed

@@ -72,9 +72,9 @@ TEST_F(NetNsTest, ThreadComesHomeAlsoAfterAFailure) {
         mounted.open(), []() -> Result<void> { return fail(Errc::kInternal, "on purpose"); });
     ASSERT_FALSE(failed);
     EXPECT_EQ(failed.error().message(), "on purpose");
-    const NetNs home = *NetNs::current();
-    ASSERT_OK(home().run_in(*NetNs::current(), [&home]() -> Result<void> {
-        EXPECT_TRUE(NetNs::current()->same_as(home));
+    const NetNs before = *NetNs::current();
+    ASSERT_OK(home().run_in(*NetNs::current(), [&before]() -> Result<void> {
+        EXPECT_TRUE(NetNs::current()->same_as(before));
         return {};
     }));
 }
