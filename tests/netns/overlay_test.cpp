@@ -174,6 +174,23 @@ TEST_F(OverlayService, PiecesFromOutsideAreCutUp) {
     }
 }
 
+/// How many bytes of five million arrived, by "nc": sent by `client` to `server`, or from there.
+std::string streamed(const Place& server, const std::string& listen, const std::string& connect,
+                     bool to_server) {
+    const std::string sends = "head -c 5000000 /dev/zero | nc -N ";
+    const auto counts = [](const std::string& nc) { return "nc " + nc + " </dev/null | wc -c"; };
+    Process listener({"sh", "-c", to_server ? counts(listen) : sends + listen}, {.place = server});
+    Outcome client;
+    // refused, until the listener is there
+    EXPECT_TRUE(eventually([&] {
+        client =
+            run({"bash", "-o", "pipefail", "-c", to_server ? sends + connect : counts(connect)});
+        return client.ok();
+    }));
+    EXPECT_EQ(listener.wait_for(std::chrono::seconds(30)), 0);
+    return to_server ? listener.out() : client.out;
+}
+
 /// What a connected socket that does not fragment learns of the path after `size` bytes: "MTU n".
 std::string learnt_mtu(const std::string& address, uint16_t port, size_t size) {
     const SocketAddress to(address, port);
@@ -213,6 +230,48 @@ TEST_F(OverlayService, WhatDoesNotFitIsSaid) {
             "MTU 1450");
     }
     EXPECT_GT(nodes_.drops('a', "too_big"), 0U);
+}
+
+// Segments as large as the way to the node takes do not fit the overlay: their sender is told, also
+// of those that leave it as one large packet; and back.
+TEST_F(OverlayService, StreamsFromOutsideGetThrough) {
+    ASSERT_TRUE(start_with_service());
+    nodes_.apply("bulk.yaml", R"(apiVersion: v1
+kind: Service
+metadata: {name: bulk, namespace: shop}
+spec:
+  type: NodePort
+  clusterIP: 10.96.0.11
+  clusterIPs: ["10.96.0.11", "fd00:10:96::11"]
+  ipFamilies: [IPv4, IPv6]
+  ports: [{name: bulk, port: 9000, targetPort: 9000, nodePort: 30090}]
+)");
+    for (const int family : {4, 6}) {
+        SCOPED_TRACE(family);
+        nodes_.apply(fmt::format("bulk{}.yaml", family),
+                     fmt::format(R"(apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: bulk-{0}, namespace: shop, labels: {{kubernetes.io/service-name: bulk}}}}
+addressType: IPv{0}
+ports: [{{name: bulk, port: 9000, protocol: TCP}}]
+endpoints: [{{addresses: ["{1}"], conditions: {{ready: true}}}}]
+)",
+                                 family, pod_b_->ip(family)));
+        for (const char* offload : {"on", "off"}) {
+            SCOPED_TRACE(offload);
+            nodes_.sh(
+                fmt::format("for d in $(ls /sys/class/net); do ethtool -K $d tso {0} gso {0} "
+                            "gro {0} 2>/dev/null || true; done; ip route flush cache; "
+                            "ip -6 route flush cache",
+                            offload));
+            for (const bool to_server : {true, false}) {
+                EXPECT_EQ(streamed(pod_b_->place, fmt::format("-{} -l 9000", family),
+                                   "-w 20 " + nodes_.ip('a', family) + " 30090", to_server),
+                          "5000000\n")
+                    << (to_server ? "there" : "back");
+            }
+        }
+    }
 }
 
 // The sender of an encapsulated packet must be the node that has its inner source.
