@@ -135,20 +135,26 @@ spec:
 )");
         if (!start()) return false;
         for (const int family : {4, 6}) {
-            nodes_.apply(fmt::format("slice{}.yaml", family),
-                         fmt::format(R"(apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: web-{0}, namespace: shop, labels: {{kubernetes.io/service-name: web}}}}
-addressType: IPv{0}
-ports: [{{name: http, port: 8080, protocol: TCP}}, {{name: echo, port: 8080, protocol: UDP}}]
-endpoints: [{{addresses: ["{1}"], conditions: {{ready: true}}}}]
-)",
-                                     family, pod_b_->ip(family)));
+            serve_on_b("web", family,
+                       "{name: http, port: 8080, protocol: TCP}, "
+                       "{name: echo, port: 8080, protocol: UDP}");
         }
         return eventually([&] {
             return http(pod_a_->place, kVip4).starts_with("pod-b") &&
                    http(pod_a_->place, kVip6).starts_with("pod-b");
         });
+    }
+    /// The Service's one endpoint of that family is the pod on b.
+    void serve_on_b(const std::string& service, int family, const std::string& ports) {
+        nodes_.apply(fmt::format("{}{}.yaml", service, family),
+                     fmt::format(R"(apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {0}-{1}, namespace: shop, labels: {{kubernetes.io/service-name: {0}}}}}
+addressType: IPv{1}
+ports: [{2}]
+endpoints: [{{addresses: ["{3}"], conditions: {{ready: true}}}}]
+)",
+                                 service, family, ports, pod_b_->ip(family)));
     }
 };
 
@@ -174,7 +180,8 @@ TEST_F(OverlayService, PiecesFromOutsideAreCutUp) {
     }
 }
 
-/// How many bytes of five million arrived, by "nc": sent by `client` to `server`, or from there.
+/// How many bytes of five million arrived by nc, in text: there, at `server`, or back at this
+/// process's place.
 std::string streamed(const Place& server, const std::string& listen, const std::string& connect,
                      bool to_server) {
     const std::string sends = "head -c 5000000 /dev/zero | nc -N ";
@@ -248,15 +255,7 @@ spec:
 )");
     for (const int family : {4, 6}) {
         SCOPED_TRACE(family);
-        nodes_.apply(fmt::format("bulk{}.yaml", family),
-                     fmt::format(R"(apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: bulk-{0}, namespace: shop, labels: {{kubernetes.io/service-name: bulk}}}}
-addressType: IPv{0}
-ports: [{{name: bulk, port: 9000, protocol: TCP}}]
-endpoints: [{{addresses: ["{1}"], conditions: {{ready: true}}}}]
-)",
-                                 family, pod_b_->ip(family)));
+        serve_on_b("bulk", family, "{name: bulk, port: 9000, protocol: TCP}");
         for (const char* offload : {"on", "off"}) {
             SCOPED_TRACE(offload);
             nodes_.sh(
