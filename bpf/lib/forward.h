@@ -167,6 +167,21 @@ static __always_inline __u32 wire_length(struct __sk_buff *skb, const struct wei
 	return gso ? ctx->l4 - ctx->l3 + ctx->l4_len + gso : ctx->length;
 }
 
+/*
+ * By which the way is judged. The pieces of a datagram go one way, or the small last one overtakes
+ * those that the host has to cut up: each counts as the largest that its device brings.
+ */
+static __always_inline __u32 length_to_fit(struct __sk_buff *skb, const struct weir_ctx *ctx)
+{
+	__u32 length = wire_length(skb, ctx), index = skb->ifindex;
+	struct weir_device *device;
+
+	if (!ctx->frag || !ctx->may_fragment)
+		return length;
+	device = bpf_map_lookup_elem(&weir_devices, &index);
+	return device && device->mtu > length ? device->mtu : length;
+}
+
 /* Any next hop will do on weir_vxlan: its egress program knows the node. */
 static __always_inline void overlay_hop(const struct weir_ctx *ctx, struct way *way)
 {
@@ -196,7 +211,7 @@ __global int find_way(struct __sk_buff *skb, struct weir_ctx *ctx, __u32 oif, bo
 	if (!ctx || !way)
 		return WAY_NONE;
 	n = leaving(ctx);
-	length = wire_length(skb, ctx);
+	length = length_to_fit(skb, ctx);
 	fib.l4_protocol = ctx->proto;
 	fib.sport = n->sport;
 	fib.dport = n->dport;

@@ -4,7 +4,7 @@
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from .. import places
+from .. import fabric, places
 from ..shell import wait_until
 from . import addresses, check
 
@@ -83,6 +83,13 @@ def datagrams(place, targets, sizes=SIZES):
         check(not wrong, f"datagrams from {place.name} to {target.name} {target.address}: {wrong}")
 
 
+def learn(place, targets):
+    """A datagram too many: nobody fragments IPv6 on its way, so what has no room is lost, and its sender told."""
+    for target in targets:
+        if fabric.version(target.address) == 6:
+            place.bulk("udp", target.address, target.udp, 1473)
+
+
 def forget(*those):
     """Of what these places have learnt of ways: a receiver that knows tells its sender, which then need not learn."""
     for place in those:
@@ -105,6 +112,7 @@ def streams(place, targets, up=None, down=None, unlearn=()):
 def everything(lab, made):
     """All ways by which somebody reaches the server, each with datagrams and streams."""
     node, outside = places.of_machine(lab.cluster.nodes[NODE]), places.of_machine(lab.cluster.control_plane)
+    learn(outside, made.node_ports)  # behind them there may be the overlay
     for place, targets in ((made.client, [*made.pods, *made.services, *made.node_ports]),
                            (node, [*made.pods, *made.services, *made.node_ports]), (outside, made.node_ports)):
         datagrams(place, targets)

@@ -96,9 +96,7 @@ def to_the_outside(cluster, pair, outside):
     nodes = [places.of_machine(node) for node in cluster.nodes.values()]
     _bulk.streams(outside, pair.node_ports, down=MTU, unlearn=(pair.server, outside, *nodes))
     _bulk.forget(*nodes)
-    for target in pair.node_ports:
-        if fabric.version(target.address) == 6:
-            outside.bulk("udp", target.address, target.udp, 1473)  # nobody fragments it on its way: the sender learns
+    _bulk.learn(outside, pair.node_ports)
     _bulk.datagrams(outside, pair.node_ports)
     server = places.BulkServer(outside, _bulk.PORT)
     try:

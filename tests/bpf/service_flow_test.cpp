@@ -367,6 +367,37 @@ TEST_P(ServiceFlow, PiecesAreTranslatedAlike) {
         << "checksum of the first piece";
 }
 
+// The small last one would overtake the others, which the host has to cut up first.
+TEST_P(ServiceFlow, PiecesThatMayBeCutUpGoOneWay) {
+    const bool v4 = GetParam() == Family::kIpv4;
+    weir_device device = *datapath_->get<weir_device>("weir_devices", uint32_t{devices().pod_a});
+    device.mtu = 1500;
+    datapath_->set("weir_devices", uint32_t{devices().pod_a}, device);
+    Frame first = to_vip(kUdp);
+    // by a route with an MTU of 1280
+    first.dst = IpAddress::parse(v4 ? "198.51.100.200" : "2001:db8:2:1::5").value();
+    first.may_fragment = true;
+    first.frag_id = 5;
+    first.more = true;
+    first.payload = Bytes(1400, 'q');
+    Frame last = first;
+    last.frag_offset = 1408;
+    last.more = false;
+    last.payload = Bytes(16, 'q');
+    if (!v4) {  // nobody cuts up IPv6 on its way: its sender is told of the one that is too large
+        from_a(first);
+        EXPECT_EQ(datapath_->drops(WEIR_DROP_TOO_BIG), 1U);
+        EXPECT_EQ(from_a(last).frame().ttl, 63);
+        return;
+    }
+    for (const Frame& piece : {first, last}) {
+        const auto run = from_a(piece);
+        EXPECT_EQ(run.verdict, kRedirect);
+        EXPECT_EQ(run.frame().src, world_.node);
+        EXPECT_EQ(run.frame().ttl, 64) << "to the host, which counts the hop";
+    }
+}
+
 TEST_P(ServiceFlow, UdpLeavesABackendThatIsGone) {
     serve(world_.pod_b, kUdp);
     from_a(to_vip(kUdp));

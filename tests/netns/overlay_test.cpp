@@ -135,20 +135,26 @@ spec:
 )");
         if (!start()) return false;
         for (const int family : {4, 6}) {
-            nodes_.apply(fmt::format("slice{}.yaml", family),
-                         fmt::format(R"(apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: web-{0}, namespace: shop, labels: {{kubernetes.io/service-name: web}}}}
-addressType: IPv{0}
-ports: [{{name: http, port: 8080, protocol: TCP}}, {{name: echo, port: 8080, protocol: UDP}}]
-endpoints: [{{addresses: ["{1}"], conditions: {{ready: true}}}}]
-)",
-                                     family, pod_b_->ip(family)));
+            serve_on_b("web", family,
+                       "{name: http, port: 8080, protocol: TCP}, "
+                       "{name: echo, port: 8080, protocol: UDP}");
         }
         return eventually([&] {
             return http(pod_a_->place, kVip4).starts_with("pod-b") &&
                    http(pod_a_->place, kVip6).starts_with("pod-b");
         });
+    }
+    /// The Service's one endpoint of that family is the pod on b.
+    void serve_on_b(const std::string& service, int family, const std::string& ports) {
+        nodes_.apply(fmt::format("{}{}.yaml", service, family),
+                     fmt::format(R"(apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {0}-{1}, namespace: shop, labels: {{kubernetes.io/service-name: {0}}}}}
+addressType: IPv{1}
+ports: [{2}]
+endpoints: [{{addresses: ["{3}"], conditions: {{ready: true}}}}]
+)",
+                                 service, family, ports, pod_b_->ip(family)));
     }
 };
 
@@ -172,6 +178,24 @@ TEST_F(OverlayService, PiecesFromOutsideAreCutUp) {
                     HasSubstr("pod-b"))
             << size << " bytes";
     }
+}
+
+/// How many bytes of five million arrived by nc, in text: there, at `server`, or back at this
+/// process's place.
+std::string streamed(const Place& server, const std::string& listen, const std::string& connect,
+                     bool to_server) {
+    const std::string sends = "head -c 5000000 /dev/zero | nc -N ";
+    const auto counts = [](const std::string& nc) { return "nc " + nc + " </dev/null | wc -c"; };
+    Process listener({"sh", "-c", to_server ? counts(listen) : sends + listen}, {.place = server});
+    Outcome client;
+    // refused, until the listener is there
+    EXPECT_TRUE(eventually([&] {
+        client =
+            run({"bash", "-o", "pipefail", "-c", to_server ? sends + connect : counts(connect)});
+        return client.ok();
+    }));
+    EXPECT_EQ(listener.wait_for(std::chrono::seconds(30)), 0);
+    return to_server ? listener.out() : client.out;
 }
 
 /// What a connected socket that does not fragment learns of the path after `size` bytes: "MTU n".
@@ -213,6 +237,40 @@ TEST_F(OverlayService, WhatDoesNotFitIsSaid) {
             "MTU 1450");
     }
     EXPECT_GT(nodes_.drops('a', "too_big"), 0U);
+}
+
+// Segments as large as the way to the node takes do not fit the overlay: their sender is told, also
+// of those that leave it as one large packet; and back.
+TEST_F(OverlayService, StreamsFromOutsideGetThrough) {
+    ASSERT_TRUE(start_with_service());
+    nodes_.apply("bulk.yaml", R"(apiVersion: v1
+kind: Service
+metadata: {name: bulk, namespace: shop}
+spec:
+  type: NodePort
+  clusterIP: 10.96.0.11
+  clusterIPs: ["10.96.0.11", "fd00:10:96::11"]
+  ipFamilies: [IPv4, IPv6]
+  ports: [{name: bulk, port: 9000, targetPort: 9000, nodePort: 30090}]
+)");
+    for (const int family : {4, 6}) {
+        SCOPED_TRACE(family);
+        serve_on_b("bulk", family, "{name: bulk, port: 9000, protocol: TCP}");
+        for (const char* offload : {"on", "off"}) {
+            SCOPED_TRACE(offload);
+            nodes_.sh(
+                fmt::format("for d in $(ls /sys/class/net); do ethtool -K $d tso {0} gso {0} "
+                            "gro {0} 2>/dev/null || true; done; ip route flush cache; "
+                            "ip -6 route flush cache",
+                            offload));
+            for (const bool to_server : {true, false}) {
+                EXPECT_EQ(streamed(pod_b_->place, fmt::format("-{} -l 9000", family),
+                                   "-w 20 " + nodes_.ip('a', family) + " 30090", to_server),
+                          "5000000\n")
+                    << (to_server ? "there" : "back");
+            }
+        }
+    }
 }
 
 // The sender of an encapsulated packet must be the node that has its inner source.
