@@ -29,6 +29,7 @@ class Topology:
     def __init__(self, name):
         self.name = name
         self.client = self.server = self.outside = self.serving = None
+        self.server_addresses = []
         self.stack = contextlib.ExitStack()
 
     def close(self):
@@ -100,10 +101,12 @@ def kube(t, rules):
 
 
 @topology
-def weir(t, build, socket_hooks):
+def weir(t, build, socket_hooks, policies=""):
     """A node with the real agent; pods are made by `weir run`."""
     node = Node(t.name, build)
     t.stack.callback(node.close)
+    with open(f"{node.objects_dir}/policies.yaml", "w", encoding="utf-8") as f:
+        f.write(policies)
     with open(f"{node.objects_dir}/web.yaml", "w", encoding="utf-8") as f:
         f.write(f"""apiVersion: v1
 kind: Service
