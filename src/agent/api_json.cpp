@@ -172,6 +172,7 @@ std::string_view struct_name();
     TYPE(Policy, "policy") \
     TYPE(PodPolicy, "pod-policy") \
     TYPE(PolicyRule, "policy-rule") \
+    TYPE(ShadowedRule, "shadowed-rule") \
     TYPE(Explanation, "explanation") \
     TYPE(ExplainedEnd, "explained-end") \
     TYPE(ExplainedRule, "explained-rule") \
@@ -224,7 +225,8 @@ the configured group may call it; others get 403 with the reason. Try it:
 | `GET /v1/drops` | list of [drop](#drop) |
 | `GET /v1/policies` | list of [policy](#policy) |
 | `GET /v1/pod-policies` | list of [pod-policy](#pod-policy) |
-| `GET /v1/policy-explanation` | an [explanation](#explanation) of a flow by `from` and `to` (NAMESPACE/POD or an address), `port` and `protocol` |
+| `GET /v1/shadowed-rules` | list of [shadowed-rule](#shadowed-rule) |
+| `GET /v1/policy-explanation` | an [explanation](#explanation) of a flow by `from` and `to` (NAMESPACE/POD or an address; `to` also NAMESPACE/SERVICE), `port` and `protocol` |
 | `GET /v1/config` | list of [setting](#setting) |
 | `GET /metrics`, `/healthz`, `/readyz` | as on the metrics address |
 

@@ -81,6 +81,19 @@ struct PodPolicy {
     }
 };
 
+/// GET /v1/shadowed-rules: a list of these.
+struct ShadowedRule {
+    std::string rule;
+    std::string by;
+    std::vector<std::string> pods;
+
+    static constexpr void fields(auto&& add) {
+        add("rule", &ShadowedRule::rule, "policy, direction and place in its list");
+        add("by", &ShadowedRule::by, "the rule that comes first and matches all that it matches");
+        add("pods", &ShadowedRule::pods, "NAMESPACE/NAME of the pods for which it never decides");
+    }
+};
+
 /// One rule held against a flow.
 struct ExplainedRule {
     std::string rule;
@@ -132,14 +145,17 @@ struct Explanation {
     std::string protocol;
     uint64_t port = 0;
     std::vector<ExplainedEnd> ends;
+    std::vector<Explanation> backends;
 
     static constexpr void fields(auto&& add) {
-        add("allowed", &Explanation::allowed, "both ends let it pass");
+        add("allowed", &Explanation::allowed,
+            "both ends let it pass; to a Service: whichever backend is chosen");
         add("from", &Explanation::from, "who sends");
         add("to", &Explanation::to, "who receives");
         add("protocol", &Explanation::protocol, "protocol");
         add("port", &Explanation::port, "port of the receiver");
         add("ends", &Explanation::ends, "the sender's egress, the receiver's ingress");
+        add("backends", &Explanation::backends, "to a Service: the same of each ready backend");
     }
 };
 

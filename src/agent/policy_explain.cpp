@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "agent/policies_by_pod.h"
 #include "flow/record.h"
 #include "policy/explain.h"
 
@@ -51,12 +52,12 @@ Result<End> find_end(const kube::Store& store, const std::string& text,
     if (const auto address = IpAddress::parse(text)) return end_at(store, *address);
     const size_t slash = text.find('/');
     if (slash == std::string::npos) {
-        return fail(Errc::kInvalid, "\"{}\" is neither NAMESPACE/POD nor an address", text);
+        return fail(Errc::kInvalid, "\"{}\" is neither NAMESPACE/NAME nor an address", text);
     }
     const model::ObjectName name{model::Text(text.substr(0, slash)),
                                  model::Text(text.substr(slash + 1))};
     const auto* pod = store.find<model::Pod>(name);
-    if (pod == nullptr) return fail(Errc::kNotFound, "no Pod {} is known", text);
+    if (pod == nullptr) return fail(Errc::kNotFound, "no Pod or Service {} is known", text);
     if (pod->host_network && !pod->ips.empty()) return end_at(store, pod->ips[0]);
     if (!owns_addresses(*pod)) {
         return fail(Errc::kInvalid, "Pod {} has no address: it has not started, or has finished",
@@ -67,23 +68,6 @@ Result<End> find_end(const kube::Store& store, const std::string& text,
         return End{.address = address, .pod = pod, .text = "Pod " + name.to_string()};
     }
     return fail(Errc::kInvalid, "Pod {} has no address of the other end's family", text);
-}
-
-std::vector<policy::PolicyPtr> policies_of(const kube::Store& store, const model::Pod& pod) {
-    std::vector<policy::PolicyPtr> out;
-    const auto* ns = store.find<model::Namespace>({{}, pod.meta.name.ns});
-    const model::Labels labels = ns == nullptr ? model::Labels() : ns->meta.labels;
-    const auto take = [&](const auto& object) {
-        const auto& in = object.meta.name.ns;
-        if (!in.empty() && in != pod.meta.name.ns) return;
-        auto policy = std::make_shared<const policy::Policy>(policy::normalise(object));
-        if (policy->subject.matches(pod.meta.name, pod.meta.labels, labels))
-            out.push_back(std::move(policy));
-    };
-    store.for_each<model::NetworkPolicy>(take);
-    store.for_each<model::ClusterNetworkPolicy>(take);
-    std::ranges::sort(out, [](const auto& a, const auto& b) { return precedes(*a, *b); });
-    return out;
 }
 
 std::string action_text(weir_policy_action action) {
@@ -128,7 +112,7 @@ api::ExplainedEnd explain_end(const kube::Store& store, const End& subject, cons
     flow.self = flow.direction == Direction::kEgress && own_node;
     const auto* ns =
         peer.pod == nullptr ? nullptr : store.find<model::Namespace>({{}, peer.pod->meta.name.ns});
-    const auto policies = policies_of(store, *subject.pod);
+    const auto policies = Policies(store, subject.pod->meta.name.ns).of(*subject.pod);
     const auto told = policy::explain(
         policies, *subject.pod,
         policy::PeerView{.address = peer.address,
@@ -144,6 +128,108 @@ api::ExplainedEnd explain_end(const kube::Store& store, const End& subject, cons
     return out;
 }
 
+Result<api::Explanation> explain_pair(const kube::Store& store, const End& from, const End& to,
+                                      uint8_t protocol, uint16_t port) {
+    if (from.address.family() != to.address.family()) {
+        return fail(Errc::kInvalid, "{} and {} are of different families", from.address.to_string(),
+                    to.address.to_string());
+    }
+    api::Explanation out{
+        .from = from.text, .to = to.text, .protocol = flow::protocol_name(protocol), .port = port};
+    for (const Direction direction : {Direction::kEgress, Direction::kIngress}) {
+        const policy::FlowView flow{.direction = direction, .protocol = protocol, .port = port};
+        const bool sends = direction == Direction::kEgress;
+        out.ends.push_back(explain_end(store, sends ? from : to, sends ? to : from, flow));
+    }
+    out.allowed = std::ranges::all_of(out.ends, &api::ExplainedEnd::allowed);
+    return out;
+}
+
+bool has_address(const model::Service& service, const IpAddress& address) {
+    const auto among = [&](const auto& addresses) {
+        return std::ranges::find(addresses, address) != addresses.end();
+    };
+    return among(service.cluster_ips) || among(service.external_ips) ||
+           std::ranges::any_of(service.ingress,
+                               [&](const auto& one) { return one.ip == address; });
+}
+
+/// By "NAMESPACE/NAME", if no pod has that name, or by an address that it has; null: none.
+const model::Service* find_service(const kube::Store& store, const std::string& text) {
+    const auto address = IpAddress::parse(text);
+    if (!address) {
+        const size_t slash = text.find('/');
+        if (slash == std::string::npos) return nullptr;
+        const model::ObjectName name{model::Text(text.substr(0, slash)),
+                                     model::Text(text.substr(slash + 1))};
+        return store.find<model::Pod>(name) == nullptr ? store.find<model::Service>(name) : nullptr;
+    }
+    const model::Service* found = nullptr;
+    store.for_each<model::Service>([&](const model::Service& service) {
+        if (has_address(service, *address)) found = &service;
+    });
+    return found;
+}
+
+/// Where a Service leads to: an endpoint that is ready, and its port.
+struct Backend {
+    IpAddress address;
+    uint16_t port = 0;
+};
+
+std::vector<Backend> backends_of(const kube::Store& store, const model::Service& service,
+                                 const model::ServicePort& port) {
+    std::vector<Backend> out;
+    for (const model::EndpointSlice* slice : store.slices_of(service.meta.name)) {
+        const auto of = std::ranges::find_if(slice->ports, [&](const auto& one) {
+            return one.name == port.name && one.protocol == port.protocol;
+        });
+        if (of == slice->ports.end()) continue;
+        for (const model::Endpoint& endpoint : slice->endpoints) {
+            if (endpoint.ready) out.push_back({endpoint.address, of->port});
+        }
+    }
+    return out;
+}
+
+Result<model::ServicePort> port_of(const model::Service& service, const ExplainQuery& query,
+                                   uint8_t protocol) {
+    std::string known;
+    for (const model::ServicePort& port : service.ports) {
+        if (static_cast<uint8_t>(port.protocol) == protocol && port.port == query.port) return port;
+        known +=
+            fmt::format("{}{} {}", known.empty() ? "" : ", ", to_string(port.protocol), port.port);
+    }
+    return fail(Errc::kInvalid, "Service {} has no such port; it has {}",
+                service.meta.name.to_string(), known.empty() ? "none" : known);
+}
+
+/// By way of each backend that may be chosen, of a family that the sender has.
+Result<api::Explanation> explain_service(const kube::Store& store, const ExplainQuery& query,
+                                         const model::Service& service, uint8_t protocol) {
+    const auto port = WEIR_TRY(port_of(service, query, protocol));
+    api::Explanation out{.from = query.from,
+                         .to = "Service " + service.meta.name.to_string(),
+                         .protocol = flow::protocol_name(protocol),
+                         .port = query.port};
+    for (const Backend& backend : backends_of(store, service, port)) {
+        const auto from = find_end(store, query.from, backend.address.family());
+        if (!from && from.error().code() == Errc::kInvalid) continue;
+        if (!from) return Failure(from.error());
+        if (from->address.family() != backend.address.family()) continue;
+        out.from = from->text;
+        const End to = WEIR_TRY(end_at(store, backend.address));
+        out.backends.push_back(WEIR_TRY(explain_pair(store, *from, to, protocol, backend.port)));
+    }
+    if (out.backends.empty()) {
+        return fail(Errc::kNotFound,
+                    "Service {} has no ready endpoint of a family that {} has: it refuses",
+                    service.meta.name.to_string(), query.from);
+    }
+    out.allowed = std::ranges::all_of(out.backends, &api::Explanation::allowed);
+    return out;
+}
+
 }  // namespace
 
 Result<api::Explanation> explain_flow(const kube::Store& store, const ExplainQuery& query) {
@@ -152,27 +238,14 @@ Result<api::Explanation> explain_flow(const kube::Store& store, const ExplainQue
         return fail(Errc::kInvalid, "protocol \"{}\": it is TCP, UDP, SCTP, ICMP or a number",
                     query.protocol);
     }
+    if (const auto* service = find_service(store, query.to)) {
+        return explain_service(store, query, *service, *protocol);
+    }
     const auto literal = IpAddress::parse(query.to);
     const auto from = WEIR_TRY(
         find_end(store, query.from, literal ? std::optional(literal->family()) : std::nullopt));
     const auto to = WEIR_TRY(find_end(store, query.to, from.address.family()));
-    if (from.address.family() != to.address.family()) {
-        return fail(Errc::kInvalid, "{} and {} are of different families", from.address.to_string(),
-                    to.address.to_string());
-    }
-    const policy::FlowView flow{.protocol = *protocol, .port = query.port};
-    api::Explanation out{.from = from.text,
-                         .to = to.text,
-                         .protocol = flow::protocol_name(*protocol),
-                         .port = query.port};
-    for (const Direction direction : {Direction::kEgress, Direction::kIngress}) {
-        policy::FlowView of_end = flow;
-        of_end.direction = direction;
-        const bool sends = direction == Direction::kEgress;
-        out.ends.push_back(explain_end(store, sends ? from : to, sends ? to : from, of_end));
-    }
-    out.allowed = std::ranges::all_of(out.ends, &api::ExplainedEnd::allowed);
-    return out;
+    return explain_pair(store, from, to, *protocol, query.port);
 }
 
 }  // namespace weir::agent

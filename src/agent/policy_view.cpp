@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "agent/policy_shadows.h"
 #include "weir/maps.h"
 
 namespace weir::agent {
@@ -107,6 +108,15 @@ Result<std::vector<api::PodPolicy>> PolicyView::pods() const {
         out.push_back(std::move(pod));
     }
     return out;
+}
+
+std::vector<api::ShadowedRule> PolicyView::shadowed() const {
+    std::vector<PoliciesOfPod> pods;
+    const auto* compiler = policing_.compiler();
+    if (compiler == nullptr) return {};
+    for (const LocalPod& local : pods_.all())
+        pods.push_back({name_of(local), compiler->policies_of(local.endpoint)});
+    return shadowed_rules(std::move(pods));
 }
 
 PolicyView::ByTitle PolicyView::known() const {

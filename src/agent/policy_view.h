@@ -21,6 +21,8 @@ class PolicyView {
     [[nodiscard]] api::PolicyState state() const;
     [[nodiscard]] Result<std::vector<api::Policy>> policies() const;
     [[nodiscard]] Result<std::vector<api::PodPolicy>> pods() const;
+    /// Of the rules in force for pods of this node.
+    [[nodiscard]] std::vector<api::ShadowedRule> shadowed() const;
 
   private:
     using ByTitle = std::map<std::string, api::Policy>;

@@ -122,6 +122,9 @@ void Views::register_on(api::Router& router) const {
                [policy](const api::Request&) { return as_json(policy().policies()); });
     router.get("/v1/pod-policies",
                [policy](const api::Request&) { return as_json(policy().pods()); });
+    router.get("/v1/shadowed-rules", [policy](const api::Request&) {
+        return as_json(Result<std::vector<api::ShadowedRule>>(policy().shadowed()));
+    });
     router.get("/v1/policy-explanation",
                [this](const api::Request& request) { return as_json(explanation(request)); });
     router.get("/v1/ipam",

@@ -145,13 +145,23 @@ void add_policy(Invocation& invocation, CLI::App& app) {
     CLI::App* hits =
         add("hits", "list rules in force by how many flows each decided", policy_hits_command);
     hits->add_flag("--unused", invocation.unused, "only rules that decided nothing");
+    CLI::App* shadowed =
+        leaf(invocation, *noun, "shadowed",
+             "list rules that can never decide, and the rule that comes before each",
+             policy_shadowed_command);
+    shadowed->add_option("--files", invocation.explain.files,
+                         "directories of objects as YAML or JSON to ask, in place of the agent");
+    add_output(invocation, *shadowed);
     CLI::App* explain =
         leaf(invocation, *noun, "explain",
              "say why a flow passes or not, rule by rule; exit status 1: it does not",
              policy_explain_command);
     auto& asked = invocation.explain;
     explain->add_option("--from", asked.from, "who sends: NAMESPACE/POD or an address")->required();
-    explain->add_option("--to", asked.to, "who receives: NAMESPACE/POD or an address")->required();
+    explain
+        ->add_option("--to", asked.to,
+                     "who receives: NAMESPACE/POD, NAMESPACE/SERVICE or an address")
+        ->required();
     explain->add_option("--port", asked.port, "port of the receiver; none: without ports");
     explain->add_option("--protocol", asked.protocol, "TCP, UDP, SCTP, ICMP or a number")
         ->capture_default_str();

@@ -77,6 +77,7 @@ int policy_get_command(const Invocation& invocation);
 int policy_effective_command(const Invocation& invocation);
 int policy_explain_command(const Invocation& invocation);
 int policy_hits_command(const Invocation& invocation);
+int policy_shadowed_command(const Invocation& invocation);
 int backend_list_command(const Invocation& invocation);
 int conntrack_list_command(const Invocation& invocation);
 int flows_command(const Invocation& invocation);

@@ -5,8 +5,10 @@
 #include <boost/json.hpp>
 
 #include "agent/policy_explain.h"
+#include "agent/policy_shadows.h"
 #include "cli/exit_code.h"
 #include "cli/show.h"
+#include "kube/endpoint_controller.h"
 #include "kube/file_source.h"
 
 namespace weir::cli {
@@ -107,15 +109,40 @@ std::string explanation_text(const api::Explanation& told) {
                                    told.allowed ? "passes" : "DENIED");
     for (const auto& end : told.ends)
         text += end_text(end);
+    for (const auto& backend : told.backends)
+        text += "\n" + explanation_text(backend);
     return text;
+}
+
+/// Reads the objects of --files; what is wrong with them is told.
+Result<void> read_files(const Invocation& invocation, kube::Store& store) {
+    const auto files = WEIR_TRY(kube::FileSource::open(store, invocation.explain.files));
+    for (const auto& problem : files.problems())
+        complain(problem.to_string());
+    kube::EndpointController(store).update();
+    store.publish();
+    return {};
+}
+
+Table shadow_table(const std::vector<api::ShadowedRule>& rules) {
+    Table table({{"RULE"}, {"COMES AFTER"}, {"PODS", false, true}});
+    for (const auto& rule : rules)
+        table.add({rule.rule, rule.by, std::to_string(rule.pods.size())});
+    return table;
+}
+
+Result<std::vector<api::ShadowedRule>> shadowed_rules(const Invocation& invocation) {
+    if (invocation.explain.files.empty())
+        return fetch<api::ShadowedRule>(invocation, "/v1/shadowed-rules");
+    kube::Store store;
+    WEIR_CHECK(read_files(invocation, store));
+    return agent::shadowed_rules(store);
 }
 
 Result<api::Explanation> explain_by_files(const Invocation& invocation) {
     const auto& asked = invocation.explain;
     kube::Store store;
-    const auto files = WEIR_TRY(kube::FileSource::open(store, asked.files));
-    for (const auto& problem : files.problems())
-        complain(problem.to_string());
+    WEIR_CHECK(read_files(invocation, store));
     return agent::explain_flow(
         store,
         {.from = asked.from, .to = asked.to, .protocol = asked.protocol, .port = asked.port});
@@ -192,6 +219,14 @@ int policy_hits_command(const Invocation& invocation) {
     return show<api::PolicyRule>(
         invocation, rules, [&] { return rule_table(rules); },
         [](const api::PolicyRule& rule) { return rule.rule; });
+}
+
+int policy_shadowed_command(const Invocation& invocation) {
+    const auto rules = shadowed_rules(invocation);
+    if (!rules) return report(rules.error());
+    return show<api::ShadowedRule>(
+        invocation, *rules, [&] { return shadow_table(*rules); },
+        [](const api::ShadowedRule& rule) { return rule.rule; });
 }
 
 }  // namespace weir::cli
