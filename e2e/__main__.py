@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from . import cluster as clusters
-from . import conformance, scenarios, short, weir
+from . import conformance, policy_suite, scenarios, short, weir
 from . import plan as plans
 from .shell import Failure, progress
 
@@ -56,8 +56,10 @@ def e2e_parser(commands):
     parser.add_argument("--kubeconfig", help="run the upstream suite against this cluster instead")
     parser.add_argument("--scenario", nargs="*", help="only these scenarios (none named: all), no upstream suite")
     parser.add_argument("--focus", help="only the upstream suite, and of it the tests that this expression matches")
+    parser.add_argument("--policy-api", action="store_true",
+                        help="only the conformance suite of ClusterNetworkPolicy, whose kind is installed")
     parser.add_argument("--skip", default=conformance.DEFAULT_SKIP, help="expression of tests to leave out")
-    parser.add_argument("--runs", type=int, default=1, help="of the upstream suite (default %(default)s)")
+    parser.add_argument("--runs", type=int, default=1, help="of a suite (default %(default)s)")
     parser.add_argument("--procs", type=int, default=4, help="tests at a time (default %(default)s)")
     parser.add_argument("--within", type=int, metavar="SECONDS",
                         help="what continuous integration runs: a cluster of its own, a scenario and a part of the "
@@ -118,6 +120,9 @@ def e2e(options):
     cluster = clusters.Cluster(plans.load(options.name))
     if options.scenario is not None:
         return scenarios.run(cluster, options.scenario)
+    if options.policy_api:
+        suite = policy_suite.PolicySuite(cluster.plan.kubeconfig, cluster.control_plane.outside())
+        return policy_suite.run(suite, options.runs, options.write_docs)
     status = 0 if options.focus else scenarios.run(cluster, [])
     return upstream(options, cluster.plan.kubeconfig, cluster.control_plane.outside(), cluster.plan.nodes) or status
 

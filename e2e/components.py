@@ -14,6 +14,7 @@ GO_TOOL = ROOT / "tests/tools/go-tool.sh"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "weir/tools"
 
 KUBERNETES = "k8s.io/kubernetes"
+POLICY_API = "sigs.k8s.io/network-policy-api"
 PACKAGES = {
     "kubectl": f"{KUBERNETES}/cmd/kubectl",
     "kube-apiserver": f"{KUBERNETES}/cmd/kube-apiserver",
@@ -25,6 +26,7 @@ PACKAGES = {
     "regression-issue-74839": f"{KUBERNETES}/test/images/regression-issue-74839",
     "ginkgo": "github.com/onsi/ginkgo/v2/ginkgo",
     "e2e.test": f"{KUBERNETES}/test/e2e",
+    "conformance.test": f"{POLICY_API}/conformance",
     "coredns": "github.com/coredns/coredns@v1.12.1",
     "helm": "helm.sh/helm/v3/cmd/helm@v3.19.0",
 }
@@ -33,17 +35,22 @@ IMAGES = ("agnhost", "regression-issue-74839", "coredns")
 SUITE = ("ginkgo", "e2e.test")
 
 
+def pinned_version(module):
+    """The version that the folder beside go-tool.sh asks for of the module it is named after."""
+    text = (GO_TOOL.parent / module.rpartition("/")[2] / "go.mod").read_text()
+    return re.search(rf"^(?:require )?\s*{re.escape(module)} (v\S+)$", text, re.M).group(1)
+
+
 def kubernetes_version():
-    """The version that the pinned module names."""
-    found = re.search(r"^\s*k8s\.io/kubernetes (v\S+)$", (GO_TOOL.parent / "kubernetes/go.mod").read_text(), re.M)
-    return found.group(1)
+    return pinned_version(KUBERNETES)
 
 
 def place(name):
     """Where go-tool.sh puts a program; it may not be there yet."""
     if "@" in PACKAGES[name]:
         return CACHE / f"{name}-{PACKAGES[name].partition('@')[2]}"
-    return CACHE / f"kubernetes-{kubernetes_version()}" / name
+    module = POLICY_API if PACKAGES[name].startswith(POLICY_API) else KUBERNETES
+    return CACHE / f"{module.rpartition('/')[2]}-{pinned_version(module)}" / name
 
 
 def build(name, seconds=None):

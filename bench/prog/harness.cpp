@@ -80,7 +80,8 @@ void Harness::set_frames(std::span<const test::Frame> frames, std::span<const ui
     const size_t count = std::min<size_t>(frames.size(), BENCH_FRAMES);
     for (size_t i = 0; i < count; ++i) {
         test::Frame frame = frames[i];
-        if (frame.src.is_v4()) frame.payload.assign(20, 0x5a);
+        const size_t headers = (frame.src.is_v4() ? 20 : 40) + (frame.proto == test::kUdp ? 8 : 20);
+        frame.payload.assign(BENCH_L3_LEN - headers, 0x5a);
         const test::Bytes bytes = test::build(frame);
         std::memcpy(state_->frames[i].l3, bytes.data() + BENCH_ETH_LEN, BENCH_L3_LEN);
         state_->frames[i].endpoint = sender[i];

@@ -82,6 +82,10 @@ model::Service make_service(unsigned number) {
         {.name = "http",
          .port = kServicePort,
          .node_port = static_cast<uint16_t>(number < kNodePorts ? kFirstNodePort + number : 0)}};
+    if (number < kDatagramServices) {
+        service.ports.push_back(
+            {.name = "datagrams", .protocol = model::Protocol::kUdp, .port = kServicePort});
+    }
     return service;
 }
 
@@ -92,7 +96,9 @@ model::EndpointSlice make_slice(const model::Service& service, Family family, un
         .name = fmt::format("{}-{}", service.meta.name.name, static_cast<int>(family))};
     slice.service = service.meta.name;
     slice.family = family;
-    slice.ports = {{.name = "http", .port = static_cast<uint16_t>(kFirstBackendPort + number)}};
+    const auto port = static_cast<uint16_t>(kFirstBackendPort + number);
+    slice.ports = {{.name = "http", .port = port},
+                   {.name = "datagrams", .protocol = model::Protocol::kUdp, .port = port}};
     for (unsigned e = 0; e < kEndpointsEach; ++e) {
         model::Endpoint endpoint;
         endpoint.address = pod_address(family, (number * kEndpointsEach + e) % kPods);

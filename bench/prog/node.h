@@ -18,6 +18,7 @@ inline constexpr unsigned kPods = 250;
 inline constexpr unsigned kServices = 10'000;
 inline constexpr unsigned kEndpointsEach = 10;
 inline constexpr unsigned kNodePorts = 2768;
+inline constexpr unsigned kDatagramServices = 256;  ///< the first; they have a port for UDP, too
 inline constexpr uint16_t kServicePort = 80;
 inline constexpr uint16_t kFirstNodePort = 30000;
 inline constexpr uint16_t kFirstBackendPort = 8000;

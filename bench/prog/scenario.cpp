@@ -170,6 +170,22 @@ Scenario few(Scenario scenario) {
     return scenario;
 }
 
+Scenario datagrams(const Node& node, Family family, uint16_t client_port) {
+    Scenario scenario{.name = "", .kind = Scenario::Kind::kService, .frames = {}, .senders = {}};
+    scenario.one_way = true;
+    for (unsigned service = 0; service < kDatagramServices; ++service) {
+        const unsigned from = (service * kEndpointsEach + kEndpointsEach) % kPods;
+        scenario.frames.push_back({.src_mac = pod_mac(from),
+                                   .src = pod_address(family, from),
+                                   .dst = vip(family, service),
+                                   .proto = test::kUdp,
+                                   .sport = client_port,
+                                   .dport = kServicePort});
+        scenario.senders.push_back(node.pods()[from]);
+    }
+    return few(std::move(scenario));
+}
+
 Result<void> establish(Node& node, Harness& harness, const Scenario& scenario) {
     const Fd first_hook = WEIR_TRY(node.stub(scenario.hook()));
     const Fd answer_hook = WEIR_TRY(node.stub("pod_from"));
@@ -184,6 +200,7 @@ Result<void> establish(Node& node, Harness& harness, const Scenario& scenario) {
         harness.set_frames(frames, std::span(scenario.senders).subspan(first, count));
         WEIR_CHECK(harness.aim_at(first_hook.get()));
         WEIR_CHECK(run_all(node, harness, ifindex, static_cast<uint32_t>(count)));
+        if (scenario.one_way) continue;
 
         std::vector<test::Frame> answers;
         std::vector<uint32_t> senders;

@@ -19,8 +19,9 @@ struct Scenario {
     Kind kind = Kind::kPlain;
     /// Every packet is the first of its flow, and so many are half open at a time; 0: none is.
     uint32_t half_open = 0;
-    double aim_ns = 0;  ///< over an empty program
-    bool warm = false;  ///< of few flows, whose memory the caches hold
+    double aim_ns = 0;     ///< over an empty program
+    bool warm = false;     ///< of few flows, whose memory the caches hold
+    bool one_way = false;  ///< flows that exist, but nobody ever answers
     std::vector<test::Frame> frames;
     std::vector<uint32_t> senders;  ///< by frame: endpoint id, 0: from outside
 
@@ -42,8 +43,11 @@ Scenario node_port(const Node& node, Family family, uint8_t tcp_flags, uint16_t 
 /// Packets of the first flows only, again and again: what is left when caches hold them.
 inline constexpr uint32_t kFewFlows = 256;
 Scenario few(Scenario scenario);
+/// Few flows of datagrams to Services, which nobody answers: they stay half open.
+Scenario datagrams(const Node& node, Family family, uint16_t client_port);
 
-/// Lets the flows of these packets begin and be answered, so that all are established.
+/// Lets the flows of these packets begin and, unless they go one way, be answered, so that all are
+/// established.
 Result<void> establish(Node& node, Harness& harness, const Scenario& scenario);
 
 }  // namespace weir::bench

@@ -3,7 +3,7 @@
 # Builds a program out of a Go module, once, and prints where it is. For tests that drive Weir by
 # other people's programs.
 #   go-tool.sh DIRECTORY MODULE/PACKAGE@VERSION   a program of a module that stands alone
-#   go-tool.sh DIRECTORY PACKAGE                  one of those that kubernetes/tools.go names
+#   go-tool.sh DIRECTORY PACKAGE                  one of those that */tools.go beside this name
 #   go-tool.sh DIRECTORY --test PACKAGE           the tests of such a package, as a program PACKAGE.test
 # WEIR_GO_JOBS bounds how many packages are compiled at a time. WEIR_GO_BUILD=no: only what was built
 # before; exit status 4 if it was not.
@@ -11,8 +11,8 @@
 # verified like any other (golang.org/toolchain).
 set -euo pipefail
 
-GO_TOOLCHAIN=v0.0.1-go1.24.9.linux-$(dpkg --print-architecture)
-KUBERNETES=$(cd "$(dirname "$0")" && pwd)/kubernetes
+GO_TOOLCHAIN=v0.0.1-go1.25.5.linux-$(dpkg --print-architecture)
+HERE=$(cd "$(dirname "$0")" && pwd)
 
 # The Go to build with.
 find_go() {
@@ -34,15 +34,23 @@ find_go() {
     echo "$toolchain/bin/go"
 }
 
-# The version of Kubernetes that kubernetes/go.mod pins.
-kubernetes_version() {
-    sed -n 's/^[[:space:]]*k8s\.io\/kubernetes \(v[0-9.]*\)$/\1/p' "$KUBERNETES/go.mod"
+# pinning PACKAGE: which module beside this script pins it, by folder.
+pinning() {
+    case "$1" in
+    sigs.k8s.io/network-policy-api/*) echo network-policy-api ;;
+    *) echo kubernetes ;;
+    esac
+}
+
+# pinned_version FOLDER: the version that its go.mod asks for.
+pinned_version() {
+    sed -nE "s#^(require )?[[:space:]]*(sigs\.)?k8s\.io/$1 (v[0-9.]+)\$#\3#p" "$HERE/$1/go.mod"
 }
 
 # Programs of Kubernetes say which version they are by variables that its own build sets.
 kubernetes_flags() {
     local version minor
-    version=$(kubernetes_version)
+    version=$(pinned_version kubernetes)
     minor=${version#v1.}
     echo "-s -w -X k8s.io/component-base/version.gitVersion=$version" \
         "-X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=${minor%%.*}" \
@@ -57,7 +65,7 @@ build() {
         GOBIN=$(dirname "$output") "$go" install -ldflags=-s "$package"
         ;;
     *)
-        cd "$KUBERNETES"
+        cd "$HERE/$(pinning "$package")"
         if [ "$kind" = test ]; then
             "$go" test -c -vet=off -trimpath -ldflags "$(kubernetes_flags)" -o "$output" "$package"
         else
@@ -84,7 +92,8 @@ case "$package" in
 *@*) program=$directory/$name-${package##*@} ;;
 *)
     [ "$kind" = program ] || name=$name.test
-    program=$directory/kubernetes-$(kubernetes_version)/$name
+    folder=$(pinning "$package")
+    program=$directory/$folder-$(pinned_version "$folder")/$name
     ;;
 esac
 

@@ -7,7 +7,7 @@
 
 #define BENCH_FRAMES  131072
 #define BENCH_ETH_LEN 14
-#define BENCH_L3_LEN  60 /* IPv6 and TCP headers; of IPv4, 20 bytes are payload */
+#define BENCH_L3_LEN  60 /* IPv6 and TCP headers; the rest of shorter ones is payload */
 
 /* C names, as in all that the kernel's side includes. NOLINTBEGIN(readability-identifier-naming) */
 
