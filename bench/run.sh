@@ -16,6 +16,7 @@ usage: ./dev bench [--short | --long] [--json FILE] [KIND...]        all kinds b
   net      requests, connections and streams: pods against a veth pair, routing, kube-proxy's rules
   lb       Services: a full load and one endpoint's change, against one map write
   prog     a packet in the BPF programs: against an empty program, beside one lookup in a hash
+  policy   decisions of policy sets of three sizes, the compiler, packets of pods under policies
   kube     files to objects: decoding, memory, from a file's rename to the change
   cni      ADD through the plugin, 30 at once, against bare veth pairs
   agent    memory, start and idle processor time at 5,000 Services and 50,000 endpoints
@@ -47,13 +48,13 @@ while [ $# -gt 0 ]; do
         json=$2
         shift
         ;;
-    net | lb | prog | kube | cni | agent | scale) kinds+=("$1") ;;
+    net | lb | prog | policy | kube | cni | agent | scale) kinds+=("$1") ;;
     -*) die "no option \"$1\"" ;;
     *) die "no kind \"$1\"" ;;
     esac
     shift
 done
-[ ${#kinds[@]} -gt 0 ] || kinds=(lb prog kube agent cni net)
+[ ${#kinds[@]} -gt 0 ] || kinds=(lb prog policy kube agent cni net)
 [ "$(id -u)" = 0 ] || die "namespaces and programs need root"
 if [ -n "$json" ]; then : >"$json"; fi
 
@@ -75,6 +76,10 @@ for kind in "${kinds[@]}"; do
     kube) show "Files to objects" "$build/bench/bench_kube" ;;
     cni) show "CNI ADD" "$here/cni/run.py" --build "$build" --rounds "${cni_rounds[$length]}" ;;
     prog) show "Packets in the programs" "$build/bench/bench_prog" --rounds "${prog_rounds[$length]}" ;;
+    policy)
+        "$build/bench/bench_policy"
+        show "Packets of pods under policies" "$build/bench/bench_prog" --policies --rounds "${prog_rounds[$length]}"
+        ;;
     agent) show "The agent at 5,000 Services" "$here/agent/run.py" --build "$build" --idle "${idle[$length]}" ;;
     scale) show "A large cluster" "$here/scale/run.py" --build "$build" --seconds "${idle[$length]}" ;;
     esac
