@@ -313,8 +313,7 @@ static __always_inline int dev_out_start(struct __sk_buff *skb, struct weir_ctx 
 	if (!s)
 		return drop(ctx, INTERNAL);
 	s->ct[0].flags |= WEIR_CT_FROM_HOST;
-	if (!skb->ingress_ifindex)
-		s->ct[0].origin = WEIR_CT_OF_HOST;
+	s->ct[0].origin = skb->ingress_ifindex ? WEIR_CT_OF_GUEST : WEIR_CT_OF_HOST;
 	if (has_ports(ctx)) {
 		verdict = select_backend(skb, ctx, &s->ct[0]);
 		if (verdict == PASS && !s->ct[0].service && ctx->device == WEIR_DEV_HOST)

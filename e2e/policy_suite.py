@@ -18,7 +18,7 @@ ENTRY = "TestConformanceProfiles"
 ENDED = re.compile(r"^\s*--- (PASS|FAIL|SKIP): (\S+) \(([\d.]+)s\)$", re.M)
 STATES = {"PASS": report.PASSED, "FAIL": report.FAILED, "SKIP": report.SKIPPED}
 # What the suite writes into its report.
-ABOUT = {"organization": "weir", "project": "weir", "url": "https://weir.io", "contact": "https://weir.io/contact",
+ABOUT = {"organization": "weir", "project": "weir", "url": "https://weir.io", "contact": "weir maintainers",
          "additional-info": "./dev e2e --policy-api"}
 
 

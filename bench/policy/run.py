@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What policies cost: decisions and their compiler by themselves (bench_policy), packets between pods under many rules
-beside the same rules as sets of nftables, and the agent with 30,000 Pods and 10,000 policies: its start, its memory, and
+"""What policies cost: decisions and their compiler by themselves (bench_policy), a packet in the programs with and without
+them (bench_prog), connections between pods under many rules beside the same rules as sets of nftables, and the agent with 30,000 Pods and 10,000 policies: its start, its memory, and
 a hundred changed Pods a second.
 
 The agent reads files here, so its start and its changes include their reading.
@@ -28,6 +28,7 @@ PODS, POLICIES, LOCAL = 30_000, 10_000, 30
 SINGLE = 200  # pods that change
 RATE = 100  # changes a second
 PROBE_PERIOD = 2.0
+PARTS = ("tables", "programs", "packets", "agent")
 CPU = max(os.sched_getaffinity(0))
 
 
@@ -210,14 +211,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", default="build/release")
     parser.add_argument("--length", choices=LENGTHS, default="normal")
-    parser.add_argument("--part", choices=("tables", "packets", "agent"), action="append")
+    parser.add_argument("--part", choices=PARTS, action="append")
     args = parser.parse_args()
     build = os.path.abspath(args.build)
     table_rounds, rounds, ms, seconds = LENGTHS[args.length]
-    parts = args.part or ("tables", "packets", "agent")
+    parts = args.part or PARTS
     if "tables" in parts:
         report.progress("policy: decisions, and their compiler")
         subprocess.run([f"{build}/bench/bench_policy", str(table_rounds)], check=True, timeout=900)
+    if "programs" in parts:
+        report.progress("policy: packets in the programs")
+        subprocess.run([f"{build}/bench/bench_prog", "--policies", "--rounds", str(rounds)], check=True, timeout=1800)
     if "packets" in parts:
         packets(build, rounds, ms)
     if "agent" in parts:

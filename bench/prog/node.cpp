@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "prog/node.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -18,6 +19,7 @@
 #include "datapath/shards.h"
 #include "lb/planner.h"
 #include "lb/tables.h"
+#include "policy/compiler.h"
 #include "weir/event.h"
 
 namespace weir::bench {
@@ -89,6 +91,28 @@ model::Service make_service(unsigned number) {
     return service;
 }
 
+model::Pod make_pod(unsigned number) {
+    model::Pod pod;
+    pod.meta.name = {.ns = "bench", .name = fmt::format("pod-{}", number)};
+    pod.meta.labels.emplace("app", "bench");
+    pod.phase = model::PodPhase::kRunning;
+    pod.ips = {pod_address(Family::kIpv4, number), pod_address(Family::kIpv6, number)};
+    return pod;
+}
+
+model::NetworkPolicy make_policy() {
+    model::NetworkPolicy policy;
+    policy.meta.name = {.ns = "bench", .name = "all"};
+    policy.ingress = policy.egress = true;
+    model::PolicyRule rule;
+    rule.peers.resize(3);
+    rule.peers[0].pods.emplace().requirements = {{.key = "app", .values = {"bench"}}};
+    rule.peers[1].block = IpPrefix::parse("0.0.0.0/0").value();
+    rule.peers[2].block = IpPrefix::parse("::/0").value();
+    policy.ingress_rules = policy.egress_rules = {std::move(rule)};
+    return policy;
+}
+
 model::EndpointSlice make_slice(const model::Service& service, Family family, unsigned number) {
     model::EndpointSlice slice;
     slice.meta.name = {
@@ -156,13 +180,14 @@ Result<void> Node::make_namespaces() {
 Result<void> Node::fill_host_tables() {
     for (unsigned i = 0; i < kPods; ++i) {
         const uint32_t id = WEIR_TRY(datapath_->endpoints().reserve());
-        WEIR_TRY(datapath_->endpoints().add(
+        const auto endpoint = WEIR_TRY(datapath_->endpoints().add(
             id, {.ipv4 = pod_address(Family::kIpv4, i),
                  .ipv6 = pod_address(Family::kIpv6, i),
                  .ifindex = i == 0 ? veth_ : kFirstPodDevice + i,
                  .mac = {0x02, 0, 0, 0, static_cast<uint8_t>(i >> 8), static_cast<uint8_t>(i)},
                  .mtu = 1500}));
         pods_.push_back(id);
+        generations_.push_back(endpoint.generation);
     }
     weir_device external{};
     external.kind = WEIR_DEV_EXTERNAL;
@@ -210,7 +235,40 @@ Result<void> Node::fill_services() {
     return datapath_->lb().apply(transaction.writes);
 }
 
-Result<std::unique_ptr<Node>> Node::make() {
+Result<void> Node::fill_policies(bool policed) {
+    const auto by_id = [this](uint32_t id) { return std::ranges::find(pods_, id) - pods_.begin(); };
+    const auto store_word = [&, this](uint32_t id, uint64_t word) -> Result<void> {
+        const uint32_t bank = datapath_->loaded()->config().bank;
+        WEIR_TRY(datapath_->endpoints().set_policy(id, generations_[by_id(id)], bank, word));
+        return {};
+    };
+    const auto writer = WEIR_TRY(datapath_->policy_writer(store_word));
+    policy::Compiler compiler({.addrs = 1024,
+                               .cidrs = 64,
+                               .slots = 1024 + 64,
+                               .rows = 4096,
+                               .cells = 4096,
+                               .rules = 1024,
+                               .sets = 16,
+                               .counters = 64,
+                               .rows_per_set = 4096,
+                               .cidrs_per_policy = 64});
+    if (policed) compiler.put(make_policy());
+    for (unsigned i = 0; i < kPods; ++i) {
+        const model::Pod pod = make_pod(i);
+        compiler.put(pod);
+        compiler.put(policy::LocalEndpoint{.id = pods_[i],
+                                           .pod = pod.meta.name,
+                                           .uid = {},
+                                           .addresses = {pod.ips.begin(), pod.ips.end()}});
+    }
+    WEIR_CHECK(writer.apply(compiler.flush().writes));
+    for (const auto& problem : compiler.problems())
+        return fail(Errc::kInternal, "{}: {}", problem.object, problem.text);
+    return {};
+}
+
+Result<std::unique_ptr<Node>> Node::make(bool policed) {
     std::unique_ptr<Node> node(new Node);
     WEIR_CHECK(node->make_namespaces());
     node->datapath_ = WEIR_TRY(datapath::Datapath::open({.bpffs = kBpffs,
@@ -220,6 +278,7 @@ Result<std::unique_ptr<Node>> Node::make() {
     WEIR_CHECK(node->datapath_->load(make_config(node->host_)));
     WEIR_CHECK(node->fill_host_tables());
     WEIR_CHECK(node->fill_services());
+    WEIR_CHECK(node->fill_policies(policed));
     WEIR_TRY(node->datapath_->activate(datapath::SocketHooks::kOff));
     const auto on_event = [](void* context, void* data, size_t size) {
         const auto* event = static_cast<const weir_event*>(data);

@@ -33,7 +33,9 @@ IpAddress outsider(Family family, unsigned number);
 /// everything goes with the process. Nothing is attached to a device.
 class Node {
   public:
-    static Result<std::unique_ptr<Node>> make();
+    /// `policed`: every pod is under a policy that lets pods and outsiders in and out, by the pods'
+    /// label and by two ranges; otherwise under none.
+    static Result<std::unique_ptr<Node>> make(bool policed);
     ~Node();
     Node(const Node&) = delete;
     Node& operator=(const Node&) = delete;
@@ -68,6 +70,7 @@ class Node {
     Result<void> make_namespaces();
     Result<void> fill_host_tables();
     Result<void> fill_services();
+    Result<void> fill_policies(bool policed);
     using VisitShard = std::function<Result<void>(const datapath::RawMap&)>;
     [[nodiscard]] Result<void> for_each_shard(const VisitShard& visit) const;
 
@@ -77,6 +80,7 @@ class Node {
     };
     std::unique_ptr<ring_buffer, FreeRing> ring_;
     std::vector<uint32_t> pods_;
+    std::vector<uint16_t> generations_;  // of pods_
     unsigned external_ = 0, veth_ = 0, host_ = 0;
     uint64_t new_events_ = 0;
 };

@@ -37,9 +37,9 @@ struct Series {
 
 class Bench {
   public:
-    /// Rows whose names lack `only` are left out.
-    explicit Bench(std::string_view only)
-        : only_(only), node_(must(Node::make())), harness_(must(Harness::make())) {}
+    /// Rows whose names lack `only` are left out. `policed`: see Node.
+    Bench(std::string_view only, bool policed)
+        : only_(only), node_(must(Node::make(policed))), harness_(must(Harness::make())) {}
 
     void add(std::string name, double aim, Family family, Scenario scenario, uint32_t half_open) {
         if (name.find(only_) == std::string::npos) return;
@@ -258,6 +258,7 @@ void pin_to_this_cpu() {
 struct Options {
     unsigned rounds = 9;
     std::string_view only;
+    bool policed = false;
 };
 
 /// Plain flows and Service flows one after the other: each among some 100k that exist. What goes
@@ -306,7 +307,7 @@ void print_rows(const Bench& bench) {
 
 int run(const Options& options) {
     pin_to_this_cpu();
-    Bench bench(options.only);
+    Bench bench(options.only, options.policed);
     for (const Family family : kFamilies) {
         for (const auto add : {add_plain, add_services, add_one_way}) {
             add(bench, family);
@@ -328,8 +329,11 @@ int main(int argc, char** argv) {
             options.rounds = static_cast<unsigned>(std::max(1, std::atoi(argv[++i])));
         } else if (argument == "--only" && i + 1 < argc) {
             options.only = argv[++i];
+        } else if (argument == "--policies") {
+            options.policed = true;
         } else {
-            fmt::print(stderr, "usage: bench_prog [--rounds N] [--only PART-OF-A-NAME]\n");
+            fmt::print(stderr,
+                       "usage: bench_prog [--rounds N] [--only PART-OF-A-NAME] [--policies]\n");
             return 2;
         }
     }

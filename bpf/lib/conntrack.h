@@ -313,35 +313,37 @@ static __always_inline void make_partner(struct weir_ct *partner, const struct w
 	partner->check = hash;
 }
 
-/* Moves a half-open entry to the established table. False: it stays where it is. */
-static __always_inline bool ct_promote(const union weir_key *key, __u32 hash, bool v6,
-				       const struct weir_ct *ct, __u32 now)
+/* Moves a half-open entry to the established table. 0: it stays where it is. */
+__global int ct_promote(struct weir_ctx *ctx, const union weir_key *from, __u32 hash,
+			const struct weir_ct *ct)
 {
 	struct weir_scratch *s = scratch();
+	union weir_key key;
 	struct weir_ct *old;
 	long err;
 
-	if (!s)
-		return false;
+	if (!ctx || !from || !ct || !s)
+		return 0;
+	key = *from; /* on the stack: see __global */
 	s->ct[0] = *ct;
 	if (s->ct[0].check != hash) /* pushed out while we copied it */
-		return false;
-	err = est_insert(key, hash, v6, &s->ct[0]);
+		return 0;
+	err = est_insert(&key, hash, ctx->v6, &s->ct[0]);
 	if (err == -17 /* EEXIST */) {
-		old = est_find(key, hash, v6);
-		if (old && !ct_alive(old, now, true)) {
-			est_delete(key, hash, v6);
-			err = est_insert(key, hash, v6, &s->ct[0]);
+		old = est_find(&key, hash, ctx->v6);
+		if (old && !ct_alive(old, ctx->now, true)) {
+			est_delete(&key, hash, ctx->v6);
+			err = est_insert(&key, hash, ctx->v6, &s->ct[0]);
 		} else {
 			err = 0; /* another CPU was first: its entry is the flow */
 		}
 	}
 	if (err) {
 		count(CT_PROMOTE_FAILED);
-		return false;
+		return 0;
 	}
-	half_delete(key, v6);
-	return true;
+	half_delete(&key, ctx->v6);
+	return 1;
 }
 
 /* The other entry of a translated flow: where it must be, and what is there. */
@@ -392,7 +394,7 @@ static __always_inline bool partner_sync(struct weir_ctx *ctx, struct weir_ct *c
 		partner->flags |= ct->flags & (WEIR_CT_CLOSED | WEIR_CT_SEEN_REPLY);
 		partner->expires = ct->expires;
 		if (to->half && !ctx->half && ct->flags & WEIR_CT_SEEN_REPLY)
-			ct_promote(&to->key, to->hash, ctx->v6, partner, ctx->now);
+			ct_promote(ctx, &to->key, to->hash, partner);
 		return true;
 	}
 	s = scratch();
@@ -428,9 +430,9 @@ static __always_inline void ct_demote(const union weir_key *key, __u32 hash, boo
 static __always_inline void ct_promote_both(struct weir_ctx *ctx, const union weir_key *key,
 					    const struct weir_ct *ct, const struct partner *partner)
 {
-	if (!ct_promote(key, ctx->hash, ctx->v6, ct, ctx->now) || !partner->half)
+	if (!ct_promote(ctx, key, ctx->hash, ct) || !partner->half)
 		return;
-	if (!ct_promote(&partner->key, partner->hash, ctx->v6, partner->half, ctx->now))
+	if (!ct_promote(ctx, &partner->key, partner->hash, partner->half))
 		ct_demote(key, ctx->hash, ctx->v6);
 }
 

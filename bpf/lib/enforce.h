@@ -177,6 +177,15 @@ __global int police_new(struct __sk_buff *skb, struct weir_ctx *ctx)
 	return PASS;
 }
 
+/* Of a flow that an older build began it is told by its address. */
+static __always_inline bool is_of_host(const struct weir_ctx *ctx, const struct weir_ct *ct,
+				       const struct weir_addr *client)
+{
+	if (ct->origin)
+		return ct->origin & WEIR_CT_OF_HOST;
+	return ct->flags & WEIR_CT_FROM_HOST && is_node_addr(ctx, client);
+}
+
 /* The ends of a tracked flow, from a packet of either direction and either of its entries. */
 static __always_inline void ends_of(struct policed *flow, const struct weir_ctx *ctx,
 				    const struct weir_ct *ct)
@@ -191,7 +200,7 @@ static __always_inline void ends_of(struct policed *flow, const struct weir_ctx 
 		flow->port = ct->nat_port[1];
 	}
 	flow->proto = ctx->proto;
-	flow->of_host = !!(ct->origin & WEIR_CT_OF_HOST);
+	flow->of_host = is_of_host(ctx, ct, &flow->client);
 	flow->endpoint[0] = pod_at(&flow->client);
 	flow->endpoint[1] = pod_at(&flow->backend);
 }
@@ -207,7 +216,9 @@ __global int police_again(struct __sk_buff *skb, struct weir_ctx *ctx)
 	if (!ctx)
 		return TC_ACT_SHOT;
 	key = ctx->key; /* on the stack: see __global */
-	ct = ctx->half ? half_find(&key, ctx->hash, ctx->v6) : est_find(&key, ctx->hash, ctx->v6);
+	ct = ctx->half ? half_find(&key, ctx->hash, ctx->v6) : NULL;
+	if (!ct) /* this very packet may have been the first reply */
+		ct = est_find(&key, ctx->hash, ctx->v6);
 	if (!ct)
 		return ctx->frag == FRAG_LATER ? drop(ctx, FRAGMENT_MISS) : STAGE(NEW_FLOW);
 	ends_of(&flow, ctx, ct);

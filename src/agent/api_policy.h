@@ -65,6 +65,7 @@ struct PodPolicy {
     std::string deny;
     std::vector<std::string> policies;
     std::vector<PolicyRule> rules;
+    std::vector<PolicyRule> would_deny;
 
     static constexpr void fields(auto&& add) {
         add("namespace", &PodPolicy::ns, "namespace");
@@ -78,6 +79,8 @@ struct PodPolicy {
         add("rules", &PodPolicy::rules,
             "all rules of these, in the order in which they are asked; the first of a tier that "
             "matches decides, or passes on to the next tier");
+        add("would_deny", &PodPolicy::would_deny,
+            "rules that would deny if policies in audit mode decided; hits are of what passed");
     }
 };
 

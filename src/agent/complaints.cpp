@@ -170,6 +170,7 @@ void Complaints::add_policies(std::vector<Note>& out) const {
         Note note;
         if (kind == "Pod") {
             note = about_pod(full);
+            if (note.regarding.uid.empty()) note.regarding.uid = policing_.late_uid(full);
         } else if (kind == "NetworkPolicy") {
             note = note_on(kube::Kind::kNetworkPolicy, full,
                            uid_of(objects_.store().find<model::NetworkPolicy>(full)));

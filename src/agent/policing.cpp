@@ -85,7 +85,8 @@ void Policing::tell_all() {
 void Policing::tell_pod(const model::ObjectName& name) {
     if (const auto* pod = store_.find<model::Pod>(name)) return compiler_->put(*pod);
     const auto local = endpoints_of_.find(name);
-    if (cluster_ || local == endpoints_of_.end()) return compiler_->remove_pod(name);
+    const bool comes = cluster_ && !name.ns.empty();
+    if (comes || local == endpoints_of_.end()) return compiler_->remove_pod(name);
     model::Pod pod;
     pod.meta.name = name;
     pod.phase = model::PodPhase::kRunning;
@@ -114,6 +115,7 @@ void Policing::unwired(const LocalPod& pod) {
     {
         const std::lock_guard lock(mutex_);
         ready_.erase({pod.endpoint, pod.generation});
+        overdue_.erase({pod.endpoint, pod.generation});
     }
     const auto it = endpoints_.find(pod.endpoint);
     if (!compiler_ || it == endpoints_.end() || it->second.generation != pod.generation) return;
@@ -191,7 +193,9 @@ void Policing::elapsed(uint64_t instance, uint64_t token) {
 void Policing::settle() {
     const std::lock_guard lock(mutex_);
     for (const auto& [id, pod] : endpoints_) {
-        if (compiler_->knows(id)) ready_.insert({id, pod.generation});
+        if (!compiler_->knows(id)) continue;
+        ready_.insert({id, pod.generation});
+        overdue_.erase({id, pod.generation});
     }
     settled_.notify_all();
 }
@@ -201,6 +205,7 @@ bool Policing::wait_for(const LocalPod& pod) {
     const Key key{pod.endpoint, pod.generation};
     if (settled_.wait_for(lock, kPatience, [&] { return ready_.contains(key); })) return true;
     ++late_;
+    overdue_.insert(key);
     return false;
 }
 
@@ -212,6 +217,17 @@ uint64_t Policing::kernel_bytes(std::string_view map) const {
 uint64_t Policing::late_pods() const {
     const std::lock_guard lock(mutex_);
     return late_;
+}
+
+std::string Policing::late_uid(const model::ObjectName& pod) const {
+    const auto local = endpoints_of_.find(pod);
+    if (local == endpoints_of_.end()) return {};
+    const std::lock_guard lock(mutex_);
+    for (const uint32_t id : local->second) {
+        const LocalPod& endpoint = endpoints_.at(id);
+        if (overdue_.contains({id, endpoint.generation})) return endpoint.record.pod_uid;
+    }
+    return {};
 }
 
 std::string Policing::rule_text(uint32_t rule) const {

@@ -29,8 +29,9 @@ class Policing {
         /// A batch of changes is in the kernel: how long it took.
         std::function<void(std::chrono::duration<double>)> programmed;
     };
-    /// `cluster`: the objects are those of an API server, which has a Pod for each pod. Without
-    /// one, a pod that no document describes is one without labels. References outlive this.
+    /// `cluster`: the objects are those of an API server, which has a Pod for each pod that its
+    /// runtime names. Any other that no document describes is one without labels. References
+    /// outlive this.
     Policing(datapath::Datapath& datapath, const kube::Store& store, Pods& pods, bool cluster,
              Hooks hooks);
     Policing(const Policing&) = delete;
@@ -64,6 +65,9 @@ class Policing {
     [[nodiscard]] uint64_t kernel_bytes(std::string_view map) const;
     /// Pods that started without their policies, since this agent did.
     [[nodiscard]] uint64_t late_pods() const;
+    /// Of a pod that started without its policies and still is: its uid, as its runtime knows it.
+    /// "": there is none of this name, or its runtime said no uid.
+    [[nodiscard]] std::string late_uid(const model::ObjectName& pod) const;
 
   private:
     using Key = std::pair<uint32_t, uint16_t>;  ///< endpoint, generation
@@ -92,6 +96,7 @@ class Policing {
     mutable std::mutex mutex_;  // of what follows
     std::condition_variable settled_;
     std::set<Key> ready_;
+    std::set<Key> overdue_;  ///< not waited for any more
     uint64_t late_ = 0;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -86,6 +86,16 @@ Result<api::PolicyRule> PolicyView::rule(uint16_t set, uint16_t number) const {
                            .hits = WEIR_TRY(hits(compiler.counter(set, number)))};
 }
 
+Result<std::vector<api::PolicyRule>> PolicyView::denying(uint16_t set) const {
+    const auto& compiler = *policing_.compiler();
+    std::vector<api::PolicyRule> out;
+    for (uint16_t number = 0; compiler.rule(set, number) != nullptr; ++number) {
+        if (compiler.rule(set, number)->action == WEIR_POLICY_DENY)
+            out.push_back(WEIR_TRY(rule(set, number)));
+    }
+    return out;
+}
+
 Result<std::vector<api::PodPolicy>> PolicyView::pods() const {
     std::vector<api::PodPolicy> out;
     const auto* compiler = policing_.compiler();
@@ -104,6 +114,8 @@ Result<std::vector<api::PodPolicy>> PolicyView::pods() const {
         if (set > WEIR_POLICY_SET_CLOSED) {
             for (uint16_t number = 0; compiler->rule(set, number) != nullptr; ++number)
                 pod.rules.push_back(WEIR_TRY(rule(set, number)));
+            if (compiler->audit_of(set) != 0)
+                pod.would_deny = WEIR_TRY(denying(compiler->audit_of(set)));
         }
         out.push_back(std::move(pod));
     }
@@ -145,6 +157,23 @@ Result<void> PolicyView::add_rules(uint16_t set, std::set<uint32_t>& counted, By
     return {};
 }
 
+/// What would be denied by rules of policies in audit mode. That a NetworkPolicy isolates is no
+/// rule of its own: pods show that.
+Result<void> PolicyView::add_audited(uint16_t set, std::set<uint32_t>& counted, ByTitle& to) const {
+    const auto& compiler = *policing_.compiler();
+    for (uint16_t number = 0; compiler.rule(set, number) != nullptr; ++number) {
+        const auto* origin = compiler.rule(set, number);
+        if (origin->policy == nullptr || !origin->policy->audit) continue;
+        if (origin->action != WEIR_POLICY_DENY) continue;
+        const auto it = to.find(origin->policy->title());
+        const uint32_t counter = compiler.counter(set, number);
+        if (it == to.end() || (counter != 0 && !counted.insert(counter).second)) continue;
+        it->second.rules.push_back(WEIR_TRY(rule(set, number)));
+        it->second.hits += it->second.rules.back().hits;
+    }
+    return {};
+}
+
 Result<std::vector<api::Policy>> PolicyView::policies() const {
     ByTitle by_title = known();
     const auto* compiler = policing_.compiler();
@@ -157,8 +186,10 @@ Result<std::vector<api::Policy>> PolicyView::policies() const {
             if (it != by_title.end()) it->second.pods.push_back(name_of(local));
         }
         const uint16_t set = WEIR_POLICY_WORD_SET(compiler->word_of(local.endpoint));
-        if (set > WEIR_POLICY_SET_CLOSED && sets.insert(set).second)
-            WEIR_CHECK(add_rules(set, counted, by_title));
+        if (set <= WEIR_POLICY_SET_CLOSED || !sets.insert(set).second) continue;
+        WEIR_CHECK(add_rules(set, counted, by_title));
+        if (const uint16_t audit = compiler->audit_of(set); audit != 0 && sets.insert(audit).second)
+            WEIR_CHECK(add_audited(audit, counted, by_title));
     }
     std::vector<api::Policy> out;
     for (auto& [title, policy] : by_title) {

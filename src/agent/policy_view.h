@@ -28,6 +28,9 @@ class PolicyView {
     using ByTitle = std::map<std::string, api::Policy>;
     [[nodiscard]] ByTitle known() const;
     Result<void> add_rules(uint16_t set, std::set<uint32_t>& counted, ByTitle& to) const;
+    Result<void> add_audited(uint16_t set, std::set<uint32_t>& counted, ByTitle& to) const;
+    /// Of a set with policies in audit mode: what denies.
+    [[nodiscard]] Result<std::vector<api::PolicyRule>> denying(uint16_t set) const;
     [[nodiscard]] Result<api::PolicyRule> rule(uint16_t set, uint16_t number) const;
     [[nodiscard]] Result<uint64_t> hits(uint32_t counter) const;
 

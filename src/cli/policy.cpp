@@ -77,6 +77,10 @@ std::string pod_policy_text(const Invocation& invocation, const api::PodPolicy& 
         if (rules.empty()) continue;
         text += fmt::format("\n{}:\n{}", direction, rule_table(rules).text(invocation.output));
     }
+    if (!pod.would_deny.empty()) {
+        text += "\nwould deny, if policies in audit mode decided:\n" +
+                rule_table(pod.would_deny).text(invocation.output);
+    }
     return text;
 }
 

@@ -18,8 +18,13 @@ std::vector<IpAddress> addresses_of(const EndpointSpec& spec) {
     return addresses;
 }
 
-constexpr uint64_t kClosed =
-    WEIR_POLICY_WORD(WEIR_POLICY_SET_CLOSED, 0, WEIR_POLICY_EPOCH_UNKNOWN);
+constexpr uint64_t kClosed = WEIR_POLICY_WORD(WEIR_POLICY_SET_CLOSED, 0, WEIR_POLICY_EPOCH_UNKNOWN);
+
+/// Of an element of this build, or of one without policies.
+uint16_t generation_of(const weir_endpoint& abi) {
+    const bool policed = (abi.flags & WEIR_EP_POLICED) != 0;
+    return policed ? abi.generation : static_cast<uint16_t>(WEIR_POLICY_WORD_EPOCH(abi.policy[0]));
+}
 
 bool is_zero(const weir_addr& addr) {
     return (addr.w[0] | addr.w[1] | addr.w[2] | addr.w[3]) == 0;
@@ -31,7 +36,8 @@ weir_endpoint to_abi(const Endpoint& endpoint) {
     if (spec.ipv4) abi.addr[0] = spec.ipv4->abi();
     if (spec.ipv6) abi.addr[1] = spec.ipv6->abi();
     abi.ifindex = spec.ifindex;
-    abi.flags = WEIR_EP_IN_USE | (spec.socket_hooks ? 0U : uint32_t{WEIR_EP_SOCK_OFF});
+    abi.flags =
+        WEIR_EP_IN_USE | WEIR_EP_POLICED | (spec.socket_hooks ? 0U : uint32_t{WEIR_EP_SOCK_OFF});
     std::memcpy(abi.mac, spec.mac.data(), spec.mac.size());
     abi.generation = endpoint.generation;
     return abi;
@@ -47,7 +53,7 @@ weir_device to_device(const Endpoint& endpoint) {
 }
 
 Endpoint from_abi(uint32_t id, const weir_endpoint& abi) {
-    Endpoint endpoint{.id = id, .generation = abi.generation};
+    Endpoint endpoint{.id = id, .generation = generation_of(abi)};
     if (!is_zero(abi.addr[0])) endpoint.spec.ipv4 = IpAddress(abi.addr[0]);
     if (!is_zero(abi.addr[1])) endpoint.spec.ipv6 = IpAddress(abi.addr[1]);
     endpoint.spec.ifindex = abi.ifindex;
@@ -88,7 +94,7 @@ Result<void> EndpointTable::read_back() {
     for (uint32_t id = 1; id < tables_->endpoints.size(); ++id) {
         const weir_endpoint abi = WEIR_TRY(tables_->endpoints.get(id));
         if ((abi.flags & WEIR_EP_IN_USE) == 0) {
-            unused.emplace_back(abi.generation, id);
+            unused.emplace_back(generation_of(abi), id);
             continue;
         }
         endpoints_.emplace(id, from_abi(id, abi));
@@ -151,13 +157,14 @@ void EndpointTable::release(uint32_t id) {
     free_.push_back(id);
 }
 
-// The policy words of an element belong to others: a rewrite at adoption keeps them. A new pod is
-// under none that is known, whichever programs are in force.
+// The policy words of an element belong to others: a rewrite at adoption keeps them. A new pod, and
+// one of a build without policies, is under none that is known, whichever programs are in force.
 Result<void> EndpointTable::write(const Endpoint& endpoint) {
     weir_endpoint abi = to_abi(endpoint);
     std::ranges::fill(abi.policy, kClosed);
     const weir_endpoint old = WEIR_TRY(tables_->endpoints.get(endpoint.id));
-    if (old.generation == endpoint.generation && (old.flags & WEIR_EP_IN_USE) != 0) {
+    constexpr uint32_t kKept = WEIR_EP_IN_USE | WEIR_EP_POLICED;
+    if (generation_of(old) == endpoint.generation && (old.flags & kKept) == kKept) {
         std::ranges::copy(old.policy, abi.policy);
     }
     WEIR_CHECK(tables_->endpoints.put(endpoint.id, abi));
@@ -180,6 +187,7 @@ Result<void> EndpointTable::erase(const Endpoint& endpoint) {
     WEIR_TRY(tables_->devices.erase(endpoint.spec.ifindex));
     // The generation stays: the next pod with this id continues it.
     weir_endpoint empty{};
+    empty.flags = WEIR_EP_POLICED;
     empty.generation = endpoint.generation;
     return tables_->endpoints.put(endpoint.id, empty);
 }
@@ -193,7 +201,7 @@ Result<Endpoint> EndpointTable::add(uint32_t id, const EndpointSpec& spec) {
     }
     const weir_endpoint old = WEIR_TRY(tables_->endpoints.get(id));
     const Endpoint endpoint{
-        .id = id, .spec = spec, .generation = static_cast<uint16_t>(old.generation + 1)};
+        .id = id, .spec = spec, .generation = static_cast<uint16_t>(generation_of(old) + 1)};
     if (auto written = write(endpoint); !written) {
         (void)erase(endpoint);  // the first failure is the one to report
         return Failure(std::move(written).error().with("endpoint {}", id));

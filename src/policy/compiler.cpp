@@ -133,6 +133,10 @@ std::string Compiler::closed_reason(uint32_t endpoint) const {
     return it == endpoints_.end() ? std::string() : it->second.closed;
 }
 
+uint16_t Compiler::audit_of(uint32_t set) const {
+    return set < sets_.size() && sets_[set] != nullptr ? sets_[set]->audit : uint16_t{0};
+}
+
 std::vector<Problem> Compiler::problems() const {
     std::vector<Problem> out;
     for (const auto& [ns, policies] : policies_) {

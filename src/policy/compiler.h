@@ -98,6 +98,9 @@ class Compiler {
     [[nodiscard]] const RuleOrigin* rule(uint32_t set, uint16_t number) const;
     /// Which element of the hits is that rule's; 0: it is not counted.
     [[nodiscard]] uint32_t counter(uint32_t set, uint16_t number) const;
+    /// The set with the policies in audit mode too, whose hits are what these would have denied; 0:
+    /// none of them selects an endpoint that has this set.
+    [[nodiscard]] uint16_t audit_of(uint32_t set) const;
     /// Why nothing passes to or from an endpoint; "": something may.
     [[nodiscard]] std::string closed_reason(uint32_t endpoint) const;
     [[nodiscard]] std::vector<Problem> problems() const;

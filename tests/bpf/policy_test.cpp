@@ -365,6 +365,36 @@ TEST_P(Policy, AGuestOfTheHostIsNotTheHost) {
     EXPECT_NE(own.mark, 0U) << "a process of the host passes";
 }
 
+// Builds without policies left no word of who began a flow on the host.
+TEST_P(Policy, AFlowOfTheHostThatAnOlderBuildBeganIsToldByItsAddress) {
+    serve(world_.pod_b);
+    const Frame probe{
+        .src = world_.node, .dst = world_.pod_b, .sport = 50000, .dport = kBackendPort};
+    ASSERT_EQ(to_pod(devices().pod_b, probe).verdict, kPassed);
+    const Frame guest{.src = world_.stranger, .dst = world_.vip, .sport = 6000, .dport = 80};
+    const auto routed =
+        datapath_->run(WEIR_HOOK_DEV_OUT, build(guest),
+                       {.ifindex = devices().host, .ingress_ifindex = devices().second});
+    ASSERT_EQ(routed.verdict, kRedirect);
+    datapath_->for_each_flow([](weir_ct& entry) {
+        EXPECT_NE(entry.origin, 0U);
+        entry.origin = 0;
+        entry.verdict[0] = entry.verdict[1] = {};
+    });
+    isolate_ingress("server", {});
+    Frame answer = reply_to(probe);
+    answer.src_mac = kPodBMac;
+    EXPECT_NE(from_b(answer).verdict, kDropped) << "the host is not kept from its pods";
+    EXPECT_EQ(to_pod(devices().pod_b, probe).verdict, kPassed);
+    EXPECT_EQ(datapath_->drops(WEIR_DROP_POLICY_DENIED_INGRESS), 0U);
+    EXPECT_EQ(datapath_
+                  ->run(WEIR_HOOK_POD_TO, routed.packet,
+                        {.ifindex = devices().pod_b, .ingress_ifindex = devices().second})
+                  .verdict,
+              kDropped)
+        << "and another's address is not the host's";
+}
+
 TEST_P(Policy, AServiceIsJudgedByItsBackend) {
     serve(world_.pod_b);
     isolate_ingress("server", {on_port(80)});

@@ -2,6 +2,8 @@
 // Local pods in the kernel's tables, and the small tables about the host.
 #include "datapath/endpoint_table.h"
 
+#include <algorithm>
+#include <bit>
 #include <set>
 
 #include "datapath/fixture.h"
@@ -45,7 +47,7 @@ class EndpointTableTest : public DatapathTest {
 TEST_F(EndpointTableTest, AddWritesAllTablesAndRemoveEmptiesThem) {
     const uint32_t id = add(1);
     const auto element = tables().endpoints.get(id).value();
-    EXPECT_EQ(element.flags, uint32_t{WEIR_EP_IN_USE});
+    EXPECT_EQ(element.flags, uint32_t{WEIR_EP_IN_USE | WEIR_EP_POLICED});
     EXPECT_EQ(element.ifindex, 101U);
     EXPECT_EQ(tables().pods.find(ip("10.1.0.1").abi())->value().endpoint, id);
     EXPECT_EQ(tables().pods.find(ip("fd00::1").abi())->value().endpoint, id);
@@ -56,7 +58,7 @@ TEST_F(EndpointTableTest, AddWritesAllTablesAndRemoveEmptiesThem) {
 
     EXPECT_TRUE(table().remove(id).value());
     EXPECT_FALSE(table().remove(id).value());
-    EXPECT_EQ(tables().endpoints.get(id)->flags, 0U);
+    EXPECT_EQ(tables().endpoints.get(id)->flags & WEIR_EP_IN_USE, 0U);
     EXPECT_EQ(tables().pods.raw().count().value(), 0U);
     EXPECT_EQ(tables().devices.raw().count().value(), 0U);
     EXPECT_EQ(tables().netns.raw().count().value(), 0U);
@@ -98,7 +100,7 @@ TEST_F(EndpointTableTest, AFailedAddIsTakenBack) {
     const auto refused = table().add(id, pod(1));
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code(), Errc::kExhausted);
-    EXPECT_EQ(tables().endpoints.get(id)->flags, 0U);
+    EXPECT_EQ(tables().endpoints.get(id)->flags & WEIR_EP_IN_USE, 0U);
     EXPECT_EQ(tables().pods.raw().count().value(), 0U);
 }
 
@@ -120,6 +122,57 @@ TEST_F(EndpointTableTest, RestartReadsThemBack) {
     EXPECT_EQ(tables().endpoints.get(two)->policy[0], element.policy[0])
         << "policy is somebody else's";
     EXPECT_EQ(tables().endpoints.get(two)->policy[1], element.policy[1]);
+}
+
+/// An element as builds without policies have it.
+struct WithoutPolicies {
+    weir_addr addr[2];
+    uint32_t ifindex;
+    uint32_t flags;
+    uint8_t mac[6];
+    uint16_t policy_set;
+    uint32_t policy_epoch;
+    uint32_t generation;
+    uint32_t spare[2];
+};
+
+WithoutPolicies by_older_build(const weir_endpoint& element) {
+    WithoutPolicies out{};
+    std::ranges::copy(element.addr, out.addr);
+    out.ifindex = element.ifindex;
+    out.flags = element.flags & ~uint32_t{WEIR_EP_POLICED};
+    std::ranges::copy(element.mac, out.mac);
+    out.generation = element.generation;
+    return out;
+}
+
+TEST_F(EndpointTableTest, ElementsOfABuildWithoutPoliciesAreTakenOverClosed) {
+    const uint32_t kept = add(1);
+    const uint32_t gone = add(2);
+    EXPECT_TRUE(table().remove(gone).value());
+    for (const uint32_t id : {kept, gone}) {
+        auto older = by_older_build(tables().endpoints.get(id).value());
+        older.generation = 0x10000 + 40 + id;  // it grew for longer than 16 bits hold
+        WEIR_ASSERT_OK(tables().endpoints.put(id, std::bit_cast<weir_endpoint>(older)));
+    }
+    EndpointTable next(tables());
+    WEIR_ASSERT_OK(next.adopt());
+    ASSERT_NE(next.find(kept), nullptr);
+    EXPECT_EQ(next.find(kept)->spec.ipv4, pod(1).ipv4);
+    EXPECT_EQ(next.find(kept)->generation, 40 + kept);
+    const auto element = tables().endpoints.get(kept).value();
+    EXPECT_EQ(element.flags, uint32_t{WEIR_EP_IN_USE | WEIR_EP_POLICED});
+    EXPECT_EQ(element.generation, 40 + kept);
+    for (const uint64_t word : element.policy)
+        EXPECT_EQ(WEIR_POLICY_WORD_SET(word), WEIR_POLICY_SET_CLOSED)
+            << "its generation is no word";
+    EXPECT_TRUE(next.set_policy(kept, static_cast<uint16_t>(40 + kept), 0, 77).value());
+
+    while (next.reserve().value() != gone) {
+    }
+    WEIR_ASSERT_OK(next.add(gone, pod(2)));
+    EXPECT_EQ(next.find(gone)->generation, 41 + gone);
+    EXPECT_EQ(next.next_epoch().value(), 1U) << "no word had an epoch";
 }
 
 TEST_F(EndpointTableTest, RestartMendsWhatWasLeftHalfDone) {

@@ -116,6 +116,7 @@ rules:
 - {apiGroups: [""], resources: [nodes, namespaces, pods, services], verbs: [list, watch]}
 - {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]}
 - {apiGroups: [networking.k8s.io], resources: [servicecidrs], verbs: [list, watch]}
+- {apiGroups: [policy.networking.k8s.io], resources: [clusternetworkpolicies], verbs: [list, watch]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -136,6 +137,56 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: limited}]
     plane_->kubectl(
         {"create", "clusterrolebinding", "rest", "--clusterrole=rest", "--user=limited"});
     EXPECT_TRUE(until([&] { return all_synced(); })) << troubles();
+}
+
+// What the server keeps of one by the chart's schema is all that there is to read.
+TEST_F(ApiSourceTest, ClusterPoliciesOfTheChartsKindAreReadWhole) {
+    plane_->make_kinds();
+    plane_->apply(R"(
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: all}
+spec:
+  tier: Baseline
+  priority: 7
+  subject: {pods: {namespaceSelector: {}, podSelector: {matchLabels: {app: web}}}}
+  ingress:
+  - name: first
+    action: Pass
+    from:
+    - namespaces: {matchExpressions: [{key: team, operator: NotIn, values: [a, b]}]}
+    protocols:
+    - tcp: {destinationPort: {number: 80}}
+    - sctp: {destinationPort: {range: {start: 1000, end: 2000}}}
+    - udp: {}
+    - destinationNamedPort: metrics
+  egress:
+  - action: Deny
+    to: [{networks: [10.0.0.0/8, "fd00::/8"]}, {nodes: {}}, {domainNames: [example.com]}]
+)");
+    open(plane_->kubeconfig("admin"));
+    ASSERT_TRUE(until([&] { return store_.count<model::ClusterNetworkPolicy>() == 1; }))
+        << troubles();
+    const auto& policy = *find<model::ClusterNetworkPolicy>("", "all");
+    EXPECT_EQ(policy.tier, model::PolicyTier::kBaseline);
+    EXPECT_EQ(policy.priority, 7);
+    EXPECT_EQ(policy.subject.pods.requirements.size(), 1U);
+    ASSERT_EQ(policy.ingress_rules.size(), 1U);
+    const auto& rule = policy.ingress_rules[0];
+    EXPECT_EQ(rule.name.view(), "first");
+    EXPECT_EQ(rule.action, model::PolicyAction::kPass);
+    EXPECT_EQ(rule.peers.at(0).namespaces.requirements.at(0).values.size(), 2U);
+    ASSERT_EQ(rule.ports.size(), 4U);
+    EXPECT_EQ(rule.ports[1].last, 2000);
+    EXPECT_EQ(rule.ports[2].protocol, model::Protocol::kUdp);
+    EXPECT_EQ(rule.ports[3].name.view(), "metrics");
+    ASSERT_EQ(policy.egress_rules.size(), 1U);
+    using Peer = model::ClusterPolicyPeer;
+    const auto& peers = policy.egress_rules[0].peers;
+    ASSERT_EQ(peers.size(), 3U);
+    EXPECT_EQ(peers[0].networks.size(), 2U);
+    EXPECT_EQ(peers[1].kind, Peer::Kind::kNodes);
+    EXPECT_EQ(peers[2].kind, Peer::Kind::kUnsupported) << "and what it stands for is not lost";
 }
 
 TEST_F(ApiSourceTest, AKindThatTheClusterLacksIsNoticedWhenItComes) {

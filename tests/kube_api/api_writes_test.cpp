@@ -326,6 +326,7 @@ TEST_F(ApiWritesTest, WhatConcernsOneNodeIsWrittenByItsAgent) {
 
 // Everything that an agent does, and all that it may: neither is more than the other.
 TEST_F(ApiWritesTest, EveryPermissionIsNeeded) {
+    plane_->make_kinds();
     plane_->kubectl({"create", "namespace", "shop"});
     plane_->apply(
         "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n"

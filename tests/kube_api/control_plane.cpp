@@ -213,6 +213,13 @@ void ControlPlane::make_agent(const std::string& user) const {
           document("RoleBinding", ns, binding("Role")));
 }
 
+void ControlPlane::make_kinds() const {
+    const auto file = fs::path(WEIR_CHART_FILES).parent_path() / "crds/clusternetworkpolicies.yaml";
+    apply(read_file(file).value());
+    kubectl({"wait", "--for=condition=Established", "crd",
+             "clusternetworkpolicies.policy.networking.k8s.io"});
+}
+
 FaultProxy::FaultProxy(const ControlPlane& plane, uint16_t port)
     : port_(port), faults_(plane.dir() / fmt::format("faults-{}.json", port)) {
     set({});

@@ -37,6 +37,8 @@ class ControlPlane {
     /// succeeds.
     std::string kubectl(std::vector<std::string> arguments) const;
     void apply(std::string_view yaml) const;
+    /// The kinds that come with the chart, served from now on.
+    void make_kinds() const;
     /// The user may do what the chart lets an agent do, and nothing else.
     void make_agent(const std::string& user) const;
 

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // An agent whose objects come from a real API server.
 #include <algorithm>
+#include <chrono>
 #include <csignal>
+#include <map>
+#include <string>
 #include <thread>
 
+#include <boost/json.hpp>
 #include <gmock/gmock.h>
 
 #include "kube_api/control_plane.h"
@@ -121,6 +125,101 @@ spec: {podSelector: {matchLabels: {app: client}}, policyTypes: [Egress]}
     EXPECT_GT(node_->drops("policy_denied_egress"), 0U);
     plane_->kubectl({"-n", "shop", "delete", "networkpolicy", "quiet"});
     EXPECT_TRUE(eventually(answered));
+}
+
+/// Namespaces to which the plugin is called as a runtime does, for Pods that `weir run` knows
+/// nothing of.
+class Attached {
+  public:
+    explicit Attached(const Node& node) : config_(plugin_config(node)) {}
+    ~Attached() {
+        for (const auto& [name, arguments] : pods_) {
+            EXPECT_TRUE(call("DEL", name, arguments).ok());
+            sh("ip netns delete " + name);
+        }
+    }
+    Attached(const Attached&) = delete;
+    Attached& operator=(const Attached&) = delete;
+
+    /// How long ADD takes; `arguments` are CNI_ARGS.
+    std::chrono::milliseconds add(const std::string& name, const std::string& arguments) {
+        sh("ip netns add " + name);
+        pods_.emplace(name, arguments);
+        const auto begin = std::chrono::steady_clock::now();
+        const auto added = call("ADD", name, arguments);
+        EXPECT_TRUE(added.ok()) << added.describe();
+        return std::chrono::duration_cast<std::chrono::milliseconds>(
+            std::chrono::steady_clock::now() - begin);
+    }
+    [[nodiscard]] static bool answers(const std::string& name) {
+        return run({"ping", "-c1", "-W1", outside_ip(4)}, {.place = {"/run/netns/" + name, ""}})
+            .ok();
+    }
+
+  private:
+    static std::string plugin_config(const Node& node) {
+        const auto list =
+            boost::json::parse(read_file(node.dir() / "run/cni/05-weir.conflist").value());
+        auto plugin = list.at("plugins").at(0).as_object();
+        plugin["name"] = list.at("name");
+        plugin["cniVersion"] = list.at("cniVersion");
+        return boost::json::serialize(plugin);
+    }
+    [[nodiscard]] Outcome call(const std::string& command, const std::string& name,
+                               const std::string& arguments) const {
+        return run({WEIR_CNI},
+                   {.environment = Variables{{"CNI_COMMAND", command},
+                                             {"CNI_CONTAINERID", "id-" + name},
+                                             {"CNI_NETNS", "/run/netns/" + name},
+                                             {"CNI_IFNAME", "eth0"},
+                                             {"CNI_ARGS", "IgnoreUnknown=1" + arguments}},
+                    .input = config_});
+    }
+
+    std::string config_;
+    std::map<std::string, std::string> pods_;
+};
+
+// "Past the bound the pod starts default-denied and `weir status` and an Event say so."
+TEST_F(ClusterTest, APodThatTheServerDoesNotShowStartsClosedAndThatIsSaid) {
+    ASSERT_TRUE(node_->start_agent(flags_));
+    Attached attached(*node_);
+    EXPECT_LT(attached.add("nameless", ""), 4s) << "no Pod is to be waited for";
+    EXPECT_TRUE(attached.answers("nameless"));
+    const auto begin = std::chrono::steady_clock::now();
+    node_->run_client("client");
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 4s) << "its Pod is told by `weir run`";
+    EXPECT_EQ(node_->metric("weir_pods_late_total"), 0);
+
+    EXPECT_GT(attached.add("ghost", ";K8S_POD_NAMESPACE=shop;K8S_POD_NAME=ghost;K8S_POD_UID=u-1"),
+              4s);
+    EXPECT_FALSE(attached.answers("ghost"));
+    EXPECT_GT(node_->drops("policy_closed"), 0U);
+    EXPECT_THAT(node_->weir_ok({"status"}), HasSubstr("1 PODS CLOSED"));
+    EXPECT_THAT(node_->problems(),
+                testing::ContainsRegex(
+                    "Pod shop/ghost: .*nothing passes in or out: its Pod is not known yet"));
+    EXPECT_EQ(node_->metric("weir_pods_late_total"), 1);
+    const auto events = [this] {
+        return plane_->kubectl({"-n", "shop", "get", "events", "--no-headers", "-o",
+                                "custom-columns=K:.involvedObject.kind,N:.involvedObject.name,"
+                                "U:.involvedObject.uid,R:.reason,M:.message"});
+    };
+    EXPECT_TRUE(
+        eventually([&] { return events().find("PolicyClosed") != std::string::npos; }, 20s));
+    EXPECT_THAT(events(),
+                testing::ContainsRegex("Pod +ghost +u-1 +PolicyClosed +nothing passes in or out"));
+
+    attached.add("late", ";K8S_POD_NAMESPACE=shop;K8S_POD_NAME=late");
+    EXPECT_FALSE(attached.answers("late"));
+    plane_->apply(R"(
+apiVersion: v1
+kind: Pod
+metadata: {name: late, namespace: shop}
+spec: {nodeName: node-1, containers: [{name: c, image: x}]}
+)");
+    EXPECT_TRUE(eventually([&] { return attached.answers("late"); }));
+    EXPECT_THAT(node_->weir_ok({"status"}), HasSubstr("2 pods started before theirs"));
 }
 
 TEST_F(ClusterTest, OneAgentIsElectedAndSaysAtObjectsWhatItRefuses) {

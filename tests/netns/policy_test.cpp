@@ -259,6 +259,30 @@ TEST_P(PolicyNode, AreShownWithWhatTheyDecided) {
     EXPECT_EQ(node_.metric("weir_pods_closed"), 0);
 }
 
+TEST_P(PolicyNode, APolicyInAuditModeSaysWhatItWouldDeny) {
+    auto& server = node_.run_server("web-1", "web");
+    auto& other = node_.run_client("other");
+    auto audited = admit(from_app("friendly"));
+    audited.replace(audited.find("metadata: {"), sizeof "metadata: {" - 1,
+                    "metadata: {annotations: {policy.weir.io/audit: \"true\"}, ");
+    node_.apply("web.yaml", audited);
+    const auto would_deny = [&] {
+        const auto pod = node_.weir_json({"policy", "effective", "shop/web-1"});
+        for (const auto& rule : pod.at("would_deny").as_array()) {
+            if (rule.at("rule") == "isolated (ingress)")
+                return rule.at("hits").to_number<uint64_t>();
+        }
+        return uint64_t{0};
+    };
+    EXPECT_TRUE(eventually([&] {
+        EXPECT_TRUE(reaches(other.place, server.ip(4)));
+        return would_deny() > 0;
+    }));
+    EXPECT_EQ(node_.drops("policy_denied_ingress"), 0U);
+    EXPECT_THAT(node_.weir_ok({"policy", "effective", "shop/web-1"}),
+                HasSubstr("would deny, if policies in audit mode decided:"));
+}
+
 /// Datagrams to a server, without end; a file appears as soon as one is answered.
 class Intruder {
   public:

@@ -137,10 +137,12 @@ enum weir_ct_kind {
 	WEIR_CT_SOCKET = 3,	/* a plain flow whose socket was translated at connect() */
 };
 
+/* Of a flow with WEIR_CT_FROM_HOST; 0: a build without policies began it. */
 enum weir_ct_origin {
 	/* A process of this host, by where its packets came from and whatever address they have: no
 	 * policy keeps it from the pods that are here. */
 	WEIR_CT_OF_HOST = 1 << 0,
+	WEIR_CT_OF_GUEST = 1 << 1, /* forwarded for somebody behind a device of this host */
 };
 
 /* Fragments of one datagram: the ports of its first fragment. */

@@ -9,6 +9,9 @@
 enum weir_endpoint_flags {
 	WEIR_EP_IN_USE = 1 << 0,
 	WEIR_EP_SOCK_OFF = 1 << 1, /* its namespace opted out of the socket hooks */
+	/* `generation` and `policy` are in the element. Builds without policies left it unset: they
+	 * had a generation of 32 bits in the upper half of policy[0], and zeros in the rest. */
+	WEIR_EP_POLICED = 1 << 2,
 };
 
 /*

@@ -161,6 +161,10 @@ void Reflector::refused(const Status& status) {
     if (listing_stream_ && machine_.next().action == ListWatch::Action::kList) {
         return log::debug("{}: no streaming list: {}", to_string(resource_.kind), status.message);
     }
+    // Nor that the cluster lacks a kind that it need not have: discovery tells.
+    if (status.code == 404 && machine_.next().action == ListWatch::Action::kDiscover) {
+        return log::debug("{}: not found: {}", to_string(resource_.kind), status.message);
+    }
     failed(fmt::format("{} {}: {}", status.code, status.reason, status.message));
 }
 
