@@ -321,6 +321,27 @@ TEST_F(OverlayStreams, FromBehindANarrowRouterGetThrough) {
     }
 }
 
+// Nobody fragments outer packets of IPv6: who sends learns what the way between the nodes carries.
+TEST_F(OverlayStreams, OverANarrowWayBetweenNodesGetThrough) {
+    nodes_.apply_node('a', {nodes_.ip('a', 6)});
+    nodes_.apply_node('b', {nodes_.ip('b', 6)});
+    ASSERT_TRUE(start_with_bulk());
+    nodes_.sh(
+        "ip -6 route add 2001:db8:1::1 dev to-a mtu lock 1400;"
+        "ip -6 route add 2001:db8:2::1 dev to-b mtu lock 1400");
+    for (const int family : {4, 6}) {
+        for (const Place& client : {pod_a_->place, nodes_.at('a')}) {
+            for (const bool to_server : {true, false}) {
+                SCOPED_TRACE(fmt::format("IPv{} {}", family, to_server ? "there" : "back"));
+                EXPECT_EQ(streamed(pod_b_->place, fmt::format("-{} -l 9000", family), client,
+                                   "-w 20 " + pod_b_->ip(family) + " 9000", to_server),
+                          "5000000\n");
+            }
+        }
+    }
+    expect_streams({});
+}
+
 // The sender of an encapsulated packet must be the node that has its inner source.
 TEST_F(Overlay, AnEncapsulatedPacketOfAnotherIsDropped) {
     ASSERT_TRUE(start());
