@@ -15,6 +15,8 @@ struct PolicyRule {
     std::string tier;
     std::string action;
     uint64_t hits = 0;
+    std::string since;
+    std::string last;
 
     static constexpr void fields(auto&& add) {
         add("direction", &PolicyRule::direction, "ingress or egress");
@@ -25,8 +27,10 @@ struct PolicyRule {
         add("tier", &PolicyRule::tier, "admin, network or baseline");
         add("action", &PolicyRule::action, "accept, deny or pass");
         add("hits", &PolicyRule::hits,
-            "flows that it decided since the agent started, also those decided anew after a "
-            "change");
+            "flows that it decided, also those decided anew after a change; over restarts of the "
+            "agent, without the last minute of one that was killed");
+        add("since", &PolicyRule::since, "since when they are counted");
+        add("last", &PolicyRule::last, "the latest, to the minute; empty: none");
     }
 };
 

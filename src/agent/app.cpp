@@ -67,6 +67,7 @@ class Agent {
         take_over_when_synced();
         if (failure_) return Failure(*std::exchange(failure_, {}));
         loop_.run();
+        policing_->save_hits();
         objects_->end_writes();
         server_->stop();
         if (failure_) return Failure(*std::exchange(failure_, {}));
@@ -116,6 +117,7 @@ class Agent {
     void police() {
         policing_.emplace(
             *datapath_, objects_->store(), wiring_->pods(), objects_->api() != nullptr,
+            config_.run_dir / "policy-hits.json",
             Policing::Hooks{
                 .post = [this](std::function<void()> work) { loop_.post(std::move(work)); },
                 .programmed = {}});
@@ -298,6 +300,7 @@ class Agent {
         });
         loop_.every(kLookAround, [this] { look_around(); });
         loop_.every(1s, [this] { save_names(); });
+        loop_.every(kLookAround, [this] { policing_->save_hits(); });
     }
 
     void devices_readable() {

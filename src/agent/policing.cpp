@@ -37,12 +37,13 @@ policy::Capacities capacities(const datapath::PolicyTables& tables) {
 }  // namespace
 
 Policing::Policing(datapath::Datapath& datapath, const kube::Store& store, Pods& pods, bool cluster,
-                   Hooks hooks)
+                   std::filesystem::path hits, Hooks hooks)
     : datapath_(datapath),
       store_(store),
       pods_(pods),
       cluster_(cluster),
-      hooks_(std::move(hooks)) {}
+      hooks_(std::move(hooks)),
+      hits_(std::move(hits)) {}
 
 Result<void> Policing::store_word(uint32_t bank, uint32_t endpoint, uint64_t word) {
     const auto it = endpoints_.find(endpoint);
@@ -57,10 +58,12 @@ Result<void> Policing::fill() {
     if (loaded == nullptr) return fail(Errc::kInternal, "policies before programs");
     ++instance_;
     write_error_.clear();
+    hits_.end();
     writer_ = WEIR_TRY(datapath_.policy_writer(
         [this, bank = loaded->config().bank](uint32_t endpoint, uint64_t word) {
             return store_word(bank, endpoint, word);
         }));
+    hits_.begin([this](uint32_t number) { return read_hits(number); });
     compiler_ = std::make_unique<policy::Compiler>(capacities(writer_->tables()),
                                                    WEIR_TRY(pods_.next_epoch()));
     tell_all();
@@ -163,7 +166,22 @@ void Policing::flush() {
     settle();
 }
 
+Result<uint64_t> Policing::read_hits(uint32_t number) const {
+    uint64_t sum = 0;
+    for (const weir_policy_hits& of_cpu : WEIR_TRY(writer_->tables().hits.get(number)))
+        sum += of_cpu.flows;
+    return sum;
+}
+
+void Policing::save_hits() {
+    if (!compiler_) return;
+    hits_.look(std::chrono::system_clock::now());
+    if (auto saved = hits_.save(); !saved)
+        log::warn("hits of policies' rules: {}", saved.error().message());
+}
+
 Result<void> Policing::commit(const model::PolicyTransaction& transaction) {
+    hits_.apply(transaction.counters, std::chrono::system_clock::now());
     if (transaction.writes.empty() && transaction.grace == 0) return {};
     const auto when_elapsed = [this, alive = std::weak_ptr(alive_), instance = instance_](
                                   uint64_t token, const Result<void>& waited) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "agent/pods.h"
+#include "agent/policy_hits.h"
 #include "datapath/datapath.h"
 #include "kube/store.h"
 #include "policy/compiler.h"
@@ -31,9 +32,9 @@ class Policing {
     };
     /// `cluster`: the objects are those of an API server, which has a Pod for each pod that its
     /// runtime names. Any other that no document describes is one without labels. References
-    /// outlive this.
+    /// outlive this. `hits`: the file that keeps them.
     Policing(datapath::Datapath& datapath, const kube::Store& store, Pods& pods, bool cluster,
-             Hooks hooks);
+             std::filesystem::path hits, Hooks hooks);
     Policing(const Policing&) = delete;
     Policing& operator=(const Policing&) = delete;
 
@@ -56,6 +57,12 @@ class Policing {
     [[nodiscard]] std::string rule_text(uint32_t rule) const;
     [[nodiscard]] std::vector<policy::Problem> problems() const;
     [[nodiscard]] std::vector<policy::TableUse> usage() const;
+    /// Of a number of the hits; of 0, which counts nothing, nothing.
+    [[nodiscard]] Result<PolicyHits::Total> hits(uint32_t number) const {
+        return hits_.total(number);
+    }
+    /// Notes what has counted since the last time, and writes it to the file.
+    void save_hits();
     /// Null before fill().
     [[nodiscard]] const policy::Compiler* compiler() const { return compiler_.get(); }
     [[nodiscard]] const datapath::PolicyWriter* writer() const {
@@ -77,6 +84,7 @@ class Policing {
     void tell_pod(const model::ObjectName& name);
     void tell_endpoint(const LocalPod& pod);
     void flush();
+    [[nodiscard]] Result<uint64_t> read_hits(uint32_t number) const;
     [[nodiscard]] Result<void> commit(const model::PolicyTransaction& transaction);
     void elapsed(uint64_t instance, uint64_t token);
     void settle();
@@ -88,6 +96,7 @@ class Policing {
     Hooks hooks_;
     std::unique_ptr<policy::Compiler> compiler_;
     std::optional<datapath::PolicyWriter> writer_;
+    PolicyHits hits_;
     uint64_t instance_ = 0;  ///< of compiler and writer; grace periods know theirs
     std::map<uint32_t, LocalPod> endpoints_;
     std::map<model::ObjectName, std::set<uint32_t>> endpoints_of_;

@@ -150,8 +150,7 @@ bool has_address(const model::Service& service, const IpAddress& address) {
         return std::ranges::find(addresses, address) != addresses.end();
     };
     return among(service.cluster_ips) || among(service.external_ips) ||
-           std::ranges::any_of(service.ingress,
-                               [&](const auto& one) { return one.ip == address; });
+           std::ranges::any_of(service.ingress, [&](const auto& one) { return one.ip == address; });
 }
 
 /// By "NAMESPACE/NAME", if no pod has that name, or by an address that it has; null: none.

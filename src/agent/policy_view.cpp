@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "agent/policy_shadows.h"
+#include "common/rfc3339.h"
 #include "weir/maps.h"
 
 namespace weir::agent {
@@ -68,22 +69,17 @@ std::string state_text(uint64_t word) {
 
 }  // namespace
 
-Result<uint64_t> PolicyView::hits(uint32_t counter) const {
-    uint64_t sum = 0;
-    if (counter == 0) return sum;
-    for (const auto& of_cpu : WEIR_TRY(policing_.writer()->tables().hits.get(counter)))
-        sum += of_cpu.flows;
-    return sum;
-}
-
 Result<api::PolicyRule> PolicyView::rule(uint16_t set, uint16_t number) const {
     const auto& compiler = *policing_.compiler();
     const policy::RuleOrigin& origin = *compiler.rule(set, number);
+    const auto hits = WEIR_TRY(policing_.hits(compiler.counter(set, number)));
     return api::PolicyRule{.direction = std::string(policy::to_string(origin.direction)),
                            .rule = origin.to_string(),
                            .tier = tier_text(origin.tier),
                            .action = action_text(origin.action),
-                           .hits = WEIR_TRY(hits(compiler.counter(set, number)))};
+                           .hits = hits.flows,
+                           .since = hits.since == PolicyHits::Time{} ? "" : rfc3339(hits.since),
+                           .last = hits.last ? rfc3339(*hits.last) : ""};
 }
 
 Result<std::vector<api::PolicyRule>> PolicyView::denying(uint16_t set) const {

@@ -32,7 +32,6 @@ class PolicyView {
     /// Of a set with policies in audit mode: what denies.
     [[nodiscard]] Result<std::vector<api::PolicyRule>> denying(uint16_t set) const;
     [[nodiscard]] Result<api::PolicyRule> rule(uint16_t set, uint16_t number) const;
-    [[nodiscard]] Result<uint64_t> hits(uint32_t counter) const;
 
     const Policing& policing_;
     const kube::Store& store_;

@@ -144,7 +144,10 @@ void add_policy(Invocation& invocation, CLI::App& app) {
         ->required();
     CLI::App* hits =
         add("hits", "list rules in force by how many flows each decided", policy_hits_command);
-    hits->add_flag("--unused", invocation.unused, "only rules that decided nothing");
+    hits->add_option("--unused", invocation.unused,
+                     "only rules that decided nothing: for this long (7d, 12h), or ever")
+        ->expected(0, 1)
+        ->type_name("[DURATION]");
     CLI::App* shadowed =
         leaf(invocation, *noun, "shadowed",
              "list rules that can never decide, and the rule that comes before each",

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <chrono>
+#include <functional>
 #include <tuple>
 
 #include <boost/json.hpp>
@@ -8,6 +10,8 @@
 #include "agent/policy_shadows.h"
 #include "cli/exit_code.h"
 #include "cli/show.h"
+#include "common/rfc3339.h"
+#include "flow/filter.h"
 #include "kube/endpoint_controller.h"
 #include "kube/file_source.h"
 
@@ -208,15 +212,36 @@ int policy_effective_command(const Invocation& invocation) {
         [&](const api::PodPolicy& pod) { return pod_policy_text(invocation, pod); });
 }
 
+namespace {
+
+/// Whether a rule was in force for so long, and has decided nothing meanwhile.
+Result<std::function<bool(const api::PolicyRule&)>> unused_for(const std::string& duration) {
+    if (duration.empty()) return [](const api::PolicyRule&) { return true; };
+    if (duration == "true") return [](const api::PolicyRule& rule) { return rule.hits == 0; };
+    const auto ago = std::chrono::nanoseconds(WEIR_TRY(flow::parse_duration_ns(duration)));
+    const auto then = std::chrono::system_clock::now() -
+                      std::chrono::duration_cast<std::chrono::system_clock::duration>(ago);
+    return [then](const api::PolicyRule& rule) {
+        const auto begun = parse_rfc3339(rule.since);
+        const auto last = parse_rfc3339(rule.last);
+        // What was counted after the last look has no time yet.
+        const bool lately = last ? *last > then : rule.hits != 0;
+        return begun && *begun <= then && !lately;
+    };
+}
+
+}  // namespace
+
 int policy_hits_command(const Invocation& invocation) {
+    const auto wanted = unused_for(invocation.unused);
+    if (!wanted) return report(wanted.error());
     auto policies = fetch<api::Policy>(invocation, "/v1/policies");
     if (!policies) return report(policies.error());
     keep_namespace(invocation, *policies);
     std::vector<api::PolicyRule> rules;
     for (auto& policy : *policies)
         std::ranges::move(policy.rules, std::back_inserter(rules));
-    if (invocation.unused)
-        std::erase_if(rules, [](const api::PolicyRule& rule) { return rule.hits != 0; });
+    std::erase_if(rules, [&](const api::PolicyRule& rule) { return !(*wanted)(rule); });
     std::ranges::sort(rules, [](const auto& a, const auto& b) {
         return std::tie(b.hits, a.rule) < std::tie(a.hits, b.rule);
     });

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -66,10 +67,17 @@ using PolicyWrite = std::variant<PolicyCellsPut, PolicyRulesPut, PolicySetPut, P
                                  PolicyRowErase, PolicyAddrPut, PolicyAddrErase, PolicyCidrPut,
                                  PolicyCidrErase, PolicySlotStore, PolicyEndpointStore>;
 
+/// A number of the hits now counts for this rule; "": for none, and nobody counts by it any more.
+struct PolicyCounter {
+    uint32_t number;
+    std::string rule;  ///< the same for the same rule of the same policy, also of another agent
+};
+
 /// Writes in their order. `grace` other than 0: once all of them are in the kernel and every reader
 /// that ran meanwhile has finished (an RCU grace period), the compiler is to be told this token.
 struct PolicyTransaction {
     std::vector<PolicyWrite> writes;
+    std::vector<PolicyCounter> counters;  ///< in their order; of before the writes
     uint64_t grace = 0;
 };
 

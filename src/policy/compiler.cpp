@@ -94,7 +94,8 @@ model::PolicyTransaction Compiler::finish(Draft draft) {
         auto& list = it->second.set == WEIR_POLICY_SET_CLOSED ? closings : flips;
         list.emplace_back(model::PolicyEndpointStore{.endpoint = id, .word = it->second.word});
     }
-    model::PolicyTransaction out{.writes = std::move(draft.removals)};
+    model::PolicyTransaction out{.writes = std::move(draft.removals),
+                                 .counters = std::exchange(counter_changes_, {})};
     append(out.writes, std::move(draft.build));
     append(out.writes, std::move(closings));
     append(out.writes, std::move(draft.switches));

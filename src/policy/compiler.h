@@ -271,6 +271,7 @@ class Compiler {
     };
     std::unordered_map<std::string, uint32_t> counter_by_key_;
     std::unordered_map<uint32_t, Counter> counter_use_;
+    std::vector<model::PolicyCounter> counter_changes_;  ///< of the next transaction
     uint32_t row_count_ = 0;
     uint32_t addr_count_ = 0;
 

@@ -273,6 +273,7 @@ uint32_t Compiler::counter_of(const RuleOrigin& origin, bool audit) {
         counter_by_key_.erase(it);
         return 0;
     }
+    if (fresh) counter_changes_.push_back({it->second, key});
     Counter& counter = counter_use_[it->second];
     if (counter.references++ == 0) counter.key = key;
     return it->second;
@@ -284,6 +285,7 @@ void Compiler::unuse_counter(uint32_t number) {
     counter_by_key_.erase(it->second.key);
     counter_use_.erase(it);
     counters_.release(number);
+    counter_changes_.push_back({number, {}});
 }
 
 void Compiler::free_set(uint16_t number, std::vector<model::PolicyWrite>* removals, Draft& draft) {

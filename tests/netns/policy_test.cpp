@@ -259,6 +259,30 @@ TEST_P(PolicyNode, AreShownWithWhatTheyDecided) {
     EXPECT_EQ(node_.metric("weir_pods_closed"), 0);
 }
 
+TEST_P(PolicyNode, CountOnAfterARestartOfTheAgent) {
+    auto& server = node_.run_server("web-1", "web");
+    auto& friendly = node_.run_client("friendly");
+    node_.apply("web.yaml", admit(from_app("friendly")));
+    ASSERT_TRUE(
+        eventually([&] { return node_.weir_json({"policy", "list"}).as_array().size() == 1; }));
+    const auto rule = [&] {
+        return node_.weir_json({"policy", "get", "shop/web"}).at("rules").at(0).as_object();
+    };
+    const auto hits = [&] { return rule().at("hits").to_number<uint64_t>(); };
+    ASSERT_TRUE(comes_to(true, friendly.place, server.ip(4)));
+    ASSERT_TRUE(eventually([&] { return hits() > 0; }));
+    const auto before = hits();
+    const auto since = rule().at("since");
+    node_.stop_agent(SIGTERM);
+    ASSERT_TRUE(node_.start_agent());
+    EXPECT_GE(hits(), before);
+    EXPECT_EQ(rule().at("since"), since);
+    EXPECT_NE(rule().at("last"), "");
+    EXPECT_TRUE(node_.weir_json({"policy", "hits", "--unused", "1h"}).as_array().empty())
+        << "it has not been in force for that long";
+    EXPECT_EQ(node_.weir({"policy", "hits", "--unused", "soon"}).status, 2);
+}
+
 TEST_P(PolicyNode, APolicyInAuditModeSaysWhatItWouldDeny) {
     auto& server = node_.run_server("web-1", "web");
     auto& other = node_.run_client("other");
