@@ -54,11 +54,12 @@ def load_image(cluster, build="one"):
     progress(f"image {name} is on every node")
 
 
-def helm(cluster, *arguments, **options):
-    """Helm's output. What it keeps goes with the cluster."""
+def helm(cluster, *arguments, all_said=False, **options):
+    """Helm's output, with what it tells of hooks if all_said. What it keeps goes with the cluster."""
+    whole = ["sh", "-c", "exec \"$@\" 2>&1", "sh"] if all_said else []
     directory = cluster.plan.directory / "helm"
     places = {f"HELM_{kind}_HOME": str(directory / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
-    return cluster.run_outside([components.build("helm"), *arguments, f"--namespace={NAMESPACE}"],
+    return cluster.run_outside([*whole, components.build("helm"), *arguments, f"--namespace={NAMESPACE}"],
                                env={**cluster.environment(), **places}, **options)
 
 

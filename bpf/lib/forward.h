@@ -15,9 +15,6 @@
 #include "overlay.h"
 #include "weir/policy.h"
 
-#define WEIR_AF_INET  2
-#define WEIR_AF_INET6 10
-
 static __always_inline const struct weir_tuple *leaving(const struct weir_ctx *ctx)
 {
 	return ctx->rewrite ? &ctx->n : &ctx->t;
@@ -159,14 +156,6 @@ struct way {
 	struct bpf_redir_neigh next_hop;
 };
 
-/* Bytes of the largest packet on the wire: of each segment, where the device will cut it. */
-static __always_inline __u32 wire_length(struct __sk_buff *skb, const struct weir_ctx *ctx)
-{
-	__u32 gso = skb->gso_size;
-
-	return gso ? ctx->l4 - ctx->l3 + ctx->l4_len + gso : ctx->length;
-}
-
 /*
  * By which the way is judged. The pieces of a datagram go one way, or the small last one overtakes
  * those that the host has to cut up: each counts as the largest that its device brings.
@@ -247,7 +236,10 @@ __global int find_way(struct __sk_buff *skb, struct weir_ctx *ctx, __u32 oif, bo
 	switch (result) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
-		return WAY_OUT;
+		if (any_size || !is_overlay(way->ifindex))
+			return WAY_OUT;
+		way->mtu = narrow_overlay(skb, &n->daddr, length);
+		return way->mtu ? WAY_TOO_BIG : WAY_OUT;
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
 		return any_size ? WAY_OUT : WAY_TOO_BIG;
 	case BPF_FIB_LKUP_RET_NOT_FWDED:

@@ -102,6 +102,12 @@ static __always_inline int quote_parse(struct __sk_buff *skb, struct weir_ctx *c
 	return ICMP_RELATED;
 }
 
+/* Does the receiver, on another node, know the flow's far end by an address of this node? */
+static __always_inline bool lent_source(const struct weir_ctx *ctx)
+{
+	return ctx->ct_flags & WEIR_CT_SNAT && !ctx->reply && !ctx->receiver;
+}
+
 /*
  * Finds the flow of the quote and turns the context into the error's: direction, entry, and the
  * tuple that it leaves with.
@@ -135,8 +141,11 @@ __global int icmp_relate(struct __sk_buff *skb, struct weir_ctx *ctx, struct quo
 	tuple_reverse(&q->n, &ctx->n);
 	ctx->n = ctx->t;
 	ctx->n.daddr = q->n.saddr;
-	/* Said by the far end itself, as opposed to a router on the way: say it by its VIP. */
-	if (addr_equal(&ctx->t.saddr, &q->t.daddr))
+	/*
+	 * The far end says it by the name that the receiver knows it by. A router on the way keeps
+	 * its own, unless another node is to hear it, which believes an address only of its owner.
+	 */
+	if (addr_equal(&ctx->t.saddr, &q->t.daddr) || lent_source(ctx))
 		ctx->n.saddr = q->n.daddr;
 	return ICMP_RELATED;
 }

@@ -16,6 +16,9 @@
 #include "event.h"
 #include "parse.h"
 
+#define WEIR_AF_INET  2
+#define WEIR_AF_INET6 10
+
 static __always_inline bool is_overlay(__u32 ifindex)
 {
 	return cfg.overlay_ifindex && ifindex == cfg.overlay_ifindex;
@@ -93,6 +96,46 @@ static __always_inline long set_overlay_macs(struct __sk_buff *skb)
 	return bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0);
 }
 
+/* Bytes of the largest packet on the wire: of each segment, where the device will cut it. */
+static __always_inline __u32 wire_length(struct __sk_buff *skb, const struct weir_ctx *ctx)
+{
+	__u32 gso = skb->gso_size;
+
+	return gso ? ctx->l4 - ctx->l3 + ctx->l4_len + gso : ctx->length;
+}
+
+/* The outer headers over IPv6, and an inner packet that has room on any way. */
+#define OUTER6_BYTES 70
+#define FITS_ANYHOW  (1280 - OUTER6_BYTES)
+
+/*
+ * What an inner packet to `daddr` may have at most, if `length` bytes are too many for the way to
+ * its node; 0: they are not. Nobody fragments outer packets of IPv6; what this host has learnt of
+ * the way is with its route to the node.
+ */
+__global int narrow_overlay(struct __sk_buff *skb, const struct weir_addr *daddr, __u32 length)
+{
+	struct bpf_fib_lookup fib = {};
+	struct weir_peer *peer;
+
+	if (!daddr || length <= FITS_ANYHOW)
+		return 0;
+	peer = peer_of(daddr);
+	if (!peer || addr_is_v4(&peer->outer))
+		return 0;
+	length += OUTER6_BYTES;
+	fib.family = WEIR_AF_INET6;
+	fib.l4_protocol = IPPROTO_UDP;
+	fib.dport = bpf_htons(cfg.overlay_port);
+	fib.tot_len = length > 0xffff ? 0xffff : length;
+	fib.ifindex = cfg.host_ifindex;
+	__builtin_memcpy(fib.ipv6_src, &peer->local, sizeof(fib.ipv6_src));
+	__builtin_memcpy(fib.ipv6_dst, &peer->outer, sizeof(fib.ipv6_dst));
+	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return 0;
+	return fib.tot_len > OUTER6_BYTES ? fib.tot_len - OUTER6_BYTES : 0;
+}
+
 static __always_inline long set_tunnel(struct __sk_buff *skb, const struct weir_peer *peer)
 {
 	struct bpf_tunnel_key tunnel = {.tunnel_id = WEIR_OVERLAY_VNI};
@@ -113,10 +156,18 @@ static __always_inline int encapsulate(struct __sk_buff *skb, struct weir_ctx *c
 {
 	struct weir_addr daddr = {};
 	struct weir_peer *peer = inner_daddr(skb, &daddr) ? peer_of(&daddr) : NULL;
+	__u32 mtu = 0;
 
 	if (!peer) {
 		parse(skb, ctx, WEIR_HOOK_DEV_OUT, ETH_HEADER_LEN);
 		return drop(ctx, OVERLAY_NO_PEER);
+	}
+	/* Of the host itself: find_way() has not asked. */
+	if ((skb->mark & WEIR_MARK_MASK) != WEIR_MARK_DELIVERED && !addr_is_v4(&peer->outer)) {
+		if (parse(skb, ctx, WEIR_HOOK_DEV_OUT, ETH_HEADER_LEN) == PARSE_IP)
+			mtu = narrow_overlay(skb, &daddr, wire_length(skb, ctx));
+		if (mtu)
+			return answer(skb, ctx, WEIR_DROP_TOO_BIG, ANSWER_TOO_BIG, mtu);
 	}
 	if (set_tunnel(skb, peer) || set_overlay_macs(skb)) {
 		parse(skb, ctx, WEIR_HOOK_DEV_OUT, ETH_HEADER_LEN);

@@ -84,9 +84,9 @@ def datagrams(place, targets, sizes=SIZES):
 
 
 def learn(place, targets):
-    """A datagram too many: nobody fragments IPv6 on its way, so what has no room is lost, and its sender told."""
+    """A datagram too many each way: nobody fragments IPv6 on its way, so what has no room is lost, and its sender told."""
     for target in targets:
-        if fabric.version(target.address) == 6:
+        for _ in ("there", "back") if fabric.version(target.address) == 6 else ():
             place.bulk("udp", target.address, target.udp, 1473)
 
 

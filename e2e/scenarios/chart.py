@@ -139,6 +139,18 @@ def uninstall_with_pods(lab):
     progress("chart: pods kept their network without agents, and new ones took them over")
 
 
+def uninstall_where_no_node_is_chosen(lab):
+    """The hook has nothing to wait for: it says so, by Helm, and the node's pods keep their network."""
+    chart.deploy(lab.cluster, "--set-string=nodeSelector.nosuch=node")
+    started = time.monotonic()
+    said = chart.helm(lab.cluster, "uninstall", chart.RELEASE, all_said=True, timeout=120)
+    took = time.monotonic() - started
+    check("no node was to be cleaned" in said, f"helm uninstall does not say that no node was cleaned: {said}")
+    check(took < 60, f"helm uninstall took {took:.1f} s for no node")
+    progress(f"chart: uninstalled from no node after {took:.1f} s")
+    chart.deploy(lab.cluster)
+
+
 def clean_nodes(lab):
     """Without pods nothing is left of it: the nodes are as before the first installation."""
     cluster = lab.cluster
@@ -165,4 +177,5 @@ def run(lab):
     thirty_pods(lab)
     upgrade_and_rollback(lab)
     uninstall_with_pods(lab)
+    uninstall_where_no_node_is_chosen(lab)
     clean_nodes(lab)

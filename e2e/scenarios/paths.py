@@ -11,6 +11,8 @@ from . import _bulk
 
 NODE, OTHER = _bulk.NODE, _bulk.OTHER
 MTU = 1300
+# Between nodes over IPv6 alone, where nobody fragments outer packets: an inner one of 1280 must have room.
+MTU6, OUTER6 = 1400, 70
 # Somebody outside, behind the nodes' router.
 OUTSIDE = "narrow"
 OUTSIDE_LINK = {4: ("198.51.100.1", "198.51.100.2", 30), 6: ("fd00:198::1", "fd00:198::2", 64)}
@@ -19,6 +21,13 @@ OUTSIDE_LINK = {4: ("198.51.100.1", "198.51.100.2", 30), 6: ("fd00:198::1", "fd0
 def encapsulated(plan):
     """Whether nodes that share a link reach each other through VXLAN."""
     return "--routing=vxlan" in plan.agent_flags
+
+
+def between_nodes(plan):
+    """What the narrow way between the nodes carries, and what senders then know of it: nothing if it is fragmented."""
+    if not encapsulated(plan):
+        return MTU, MTU
+    return (MTU, None) if 4 in plan.families else (MTU6, MTU6 - OUTER6)
 
 
 def batch(place, lines):
@@ -58,7 +67,8 @@ def detours(cluster):
 
 @contextmanager
 def narrow_fabric(cluster):
-    """What goes between the nodes goes through their router, which has MTU bytes for it."""
+    """What goes between the nodes goes through their router, which has few bytes for it."""
+    mtu, _ = between_nodes(cluster.plan)
     hub, routers = places.of_machine(cluster.control_plane), cluster.plan.addresses(CONTROL_PLANE)
     back = [(hub, "route flush cache")]
     redirects = [f"net.ipv4.conf.{where}.send_redirects" for where in ("all", fabric.BRIDGE)]
@@ -67,7 +77,7 @@ def narrow_fabric(cluster):
         for here, target, parts, address in detours(cluster):
             router = next(one for one in routers if one.version == address.version)
             where = f"dev {fabric.BRIDGE}" if encapsulated(cluster.plan) else f"via {address}"
-            batch(hub, [f"route replace {target} {where} mtu lock {MTU}"])
+            batch(hub, [f"route replace {target} {where} mtu lock {mtu}"])
             back.append((hub, f"route {'del' if encapsulated(cluster.plan) else 'replace'} {target} {where}"))
             node = places.of_machine(cluster.nodes[here])
             for part in parts:
@@ -81,9 +91,9 @@ def narrow_fabric(cluster):
 
 
 def through_the_narrow(cluster, pair):
-    """Whoever sends learns it, behind whatever translation; encapsulated packets are fragmented instead."""
+    """Whoever sends learns it, behind whatever translation; encapsulated packets of IPv4 are fragmented instead."""
     node = places.of_machine(cluster.nodes[NODE])
-    mtu = None if encapsulated(cluster.plan) else MTU
+    _, mtu = between_nodes(cluster.plan)
     all_of_them = (pair.client, pair.server, node)
     for place in (pair.client, node):
         _bulk.datagrams(place, [one for one in pair.pods if fabric.version(one.address) == 4])

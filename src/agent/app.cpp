@@ -43,7 +43,7 @@ using namespace std::chrono_literals;
 constexpr size_t kEventBudget = 512;
 /// Between two looks at all devices and pods' links.
 constexpr auto kLookAround = 60s;
-// A pod that is wired is a score of notifications.
+/// A pod that is wired is a score of notifications.
 constexpr auto kNetlinkRest = 10ms;
 /// Requests of runtimes handled at the same time. Wiring takes turns at one kernel lock, but those
 /// who wait together share what it waits for (netlink::PodLinks::create()).

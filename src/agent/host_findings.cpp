@@ -6,8 +6,8 @@
 #include "agent/settings.h"
 #include "common/log.h"
 #include "datapath/host_firewall.h"
-#include "datapath/netlink/firewall.h"
 #include "datapath/netlink/names.h"
+#include "datapath/netlink/overlay_link.h"
 #include "datapath/residue.h"
 
 namespace weir::agent {
@@ -23,7 +23,7 @@ std::string open_metrics(const Config& config) {
 std::optional<uint64_t> overlay_packets() {
     auto socket = netlink::Socket::open();
     if (!socket) return std::nullopt;
-    const auto packets = netlink::packets_received(*socket, std::string(netlink::kOverlayLink));
+    const auto packets = netlink::packets_received(*socket, netlink::kOverlayLink);
     return packets ? std::optional(*packets) : std::nullopt;
 }
 

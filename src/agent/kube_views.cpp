@@ -6,10 +6,6 @@
 namespace weir::agent {
 namespace {
 
-std::string seconds_of(std::chrono::system_clock::time_point time) {
-    return rfc3339(std::chrono::floor<std::chrono::seconds>(time));
-}
-
 std::string_view state_word(const kube::api::KindState& state) {
     if (state.absent) return "absent";
     return state.connected ? "watching" : "disconnected";
@@ -23,7 +19,7 @@ std::vector<api::KindState> kind_states(const kube::api::ApiSource& source) {
     for (const auto& state : source.states()) {
         out.push_back({.kind = std::string(to_string(state.kind)),
                        .state = std::string(state_word(state)),
-                       .since = seconds_of(state.since),
+                       .since = rfc3339(state.since),
                        .synced = state.synced,
                        .silent_seconds = state.silent_seconds(now),
                        .lag_seconds = state.lag.count(),
@@ -43,7 +39,7 @@ api::Leader leader_of(const kube::api::ApiSource& source) {
     const auto state = source.leadership();
     return {.node = state.holder,
             .self = state.self,
-            .since = state.holder.empty() ? "" : seconds_of(state.since),
+            .since = state.holder.empty() ? "" : rfc3339(state.since),
             .transitions = static_cast<uint64_t>(state.transitions),
             .error = state.error};
 }

@@ -29,12 +29,8 @@ namespace {
 namespace json = boost::json;
 using std::chrono::duration;
 
-std::string rfc3339(std::chrono::system_clock::time_point time) {
-    return weir::rfc3339(std::chrono::floor<std::chrono::seconds>(time));
-}
-
 /// Of a time since boot, which is what outlives an agent.
-std::string rfc3339(BootTime time) {
+std::string since_boot(BootTime time) {
     if (time == BootTime{}) return {};
     const auto age = boot_now() - time;
     return rfc3339(std::chrono::system_clock::now() -
@@ -374,7 +370,7 @@ Result<std::vector<api::Pod>> Views::pods() const {
         pod.ifindex = local.ifindex;
         pod.container_id = record.key.container;
         pod.netns = record.netns;
-        pod.since = rfc3339(record.created);
+        pod.since = since_boot(record.created);
         const model::ObjectName name{model::Text(record.pod_namespace),
                                      model::Text(record.pod_name)};
         if (const auto* object = in_.objects.store().find<model::Pod>(name)) {
@@ -430,7 +426,7 @@ api::Ipam Views::ipam() const {
                                      .pod = record.pod_name,
                                      .container_id = record.key.container,
                                      .ifname = record.key.ifname,
-                                     .since = rfc3339(record.created)});
+                                     .since = since_boot(record.created)});
         }
     }
     return out;

@@ -77,6 +77,10 @@ std::string rfc3339(std::chrono::sys_seconds time) {
     return text.empty() ? text : text + "Z";
 }
 
+std::string rfc3339(std::chrono::system_clock::time_point time) {
+    return rfc3339(std::chrono::floor<std::chrono::seconds>(time));
+}
+
 std::string rfc3339_nanos(std::chrono::sys_time<std::chrono::nanoseconds> time) {
     const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
     return fmt::format("{}.{:09}Z", date_and_time(seconds), (time - seconds).count());
@@ -89,7 +93,7 @@ std::string rfc3339_micros(std::chrono::system_clock::time_point time) {
 }
 
 std::string rfc3339_now() {
-    return rfc3339(std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
+    return rfc3339(std::chrono::system_clock::now());
 }
 
 std::optional<std::chrono::system_clock::time_point> parse_rfc3339(std::string_view text) {

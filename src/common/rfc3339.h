@@ -11,6 +11,8 @@ namespace weir {
 
 /// "2026-01-02T03:04:05Z". "": not within the years 1 to 9999, which are all that RFC 3339 can say.
 [[nodiscard]] std::string rfc3339(std::chrono::sys_seconds time);
+/// The same, with the fraction cut.
+[[nodiscard]] std::string rfc3339(std::chrono::system_clock::time_point time);
 /// The same with nine digits of fraction.
 [[nodiscard]] std::string rfc3339_nanos(std::chrono::sys_time<std::chrono::nanoseconds> time);
 /// The same with six digits of fraction, which is the only form that a MicroTime of the API takes.

@@ -21,6 +21,7 @@
 #include "host.skel.h"
 #include "pod.skel.h"
 #include "stub.skel.h"
+#include "support/lb_slot.h"
 #include "weir/maps.h"
 
 namespace weir::test {
@@ -601,12 +602,7 @@ void add_service(Datapath& d, const ServiceSpec& spec) {
             backend.proto = spec.proto;
             backend.state = WEIR_BACKEND_READY;
             d.set("weir_backends", next, backend);
-            weir_slot slot{};
-            slot.addr = backend.addr;
-            slot.port = backend.port;
-            slot.backend = next;
-            slot.tag = tag;
-            d.set("weir_slots", next, slot);
+            d.set("weir_slots", next, slot_of(backend, next, tag));
             next++;
             service.flags |= WEIR_SVC_ANY_ENDPOINT;
         }

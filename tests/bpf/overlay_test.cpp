@@ -40,6 +40,31 @@ TEST_P(Overlay, WhatLeavesHasAFarEnd) {
     }
 }
 
+// By a route with an MTU of 1280, of which the outer headers take 70. IPv4 is fragmented on its
+// way.
+TEST_P(Overlay, WhatHasNoRoomBetweenNodesIsAnsweredOverIpv6) {
+    const bool v4 = GetParam() == Family::kIpv4;
+    const size_t headers = v4 ? 28 : 48;
+    Frame frame = to_remote();
+    frame.proto = kUdp;
+    const auto send = [&](const char* outer, size_t length) {
+        add_peer(*datapath_, world_.remote_pod, IpAddress::parse(outer).value());
+        frame.payload = Bytes(length - headers, 'q');
+        return from_host(devices().second, frame);
+    };
+    EXPECT_EQ(send("198.51.100.200", 1211).verdict, kPassed);
+    EXPECT_EQ(send("2001:db8:2:1::5", 1210).verdict, kPassed);
+    EXPECT_EQ(send("2001:db8:2::5", 1211).verdict, kPassed) << "by a wide way";
+    EXPECT_EQ(datapath_->drops(WEIR_DROP_TOO_BIG), 0U);
+    const auto run = send("2001:db8:2:1::5", 1211);
+    expect_clean(run, kRedirect);
+    EXPECT_EQ(datapath_->drops(WEIR_DROP_TOO_BIG), 1U);
+    EXPECT_EQ(run.frame().dst, world_.router);
+    EXPECT_EQ(run.frame().icmp_type, v4 ? 3 : 2);
+    EXPECT_EQ(run.frame().icmp_code, v4 ? 4 : 0);
+    EXPECT_EQ(run.frame().icmp_rest, 1210U);
+}
+
 // Also what a pod sends, which is marked as done with.
 TEST_P(Overlay, MarksMakeNoDifference) {
     add_peer(*datapath_, world_.remote_pod, world_.client);

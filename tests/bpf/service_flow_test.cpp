@@ -413,57 +413,6 @@ TEST_P(ServiceFlow, UdpLeavesABackendThatIsGone) {
     EXPECT_EQ(run.frame().dst, world_.pod_a);
 }
 
-/// An ICMP error from `from` about the packet `about`, sent to its source.
-Frame error_about(const Bytes& about, const IpAddress& from, bool v4) {
-    Frame error{.src = from, .dst = decode(about).src, .proto = v4 ? kIcmp4 : kIcmp6};
-    error.icmp_type = v4 ? 3 : 1;
-    error.icmp_code = v4 ? 3 : 4;
-    error.payload = quote_of(about);
-    return error;
-}
-
-TEST_P(ServiceFlow, ErrorOfTheBackendReachesTheClientAsTheVip) {
-    const bool v4 = GetParam() == Family::kIpv4;
-    serve(world_.pod_b, kUdp);
-    const auto there = from_a(to_vip(kUdp));
-    const auto back = from_b(error_about(there.packet, world_.pod_b, v4));
-    expect_clean(back, kRedirect);
-    EXPECT_EQ(back.frame().src, world_.vip);
-    EXPECT_EQ(back.frame().dst, world_.pod_a);
-    Frame quoted = to_vip(kUdp);
-    const Bytes expected = quote_of(build(quoted));
-    Bytes got = back.frame().payload;
-    got[v4 ? 8 : 7] = expected[v4 ? 8 : 7];  // hop limit, one less on its way
-    if (v4) {
-        got[10] = expected[10], got[11] = expected[11];
-    }
-    EXPECT_EQ(got, expected) << "the client must recognise its own packet";
-}
-
-TEST_P(ServiceFlow, RoutersErrorAboutAMasqueradedPacketReachesThePod) {
-    const bool v4 = GetParam() == Family::kIpv4;
-    Frame ask = to_vip(kUdp);
-    ask.dst = world_.stranger;
-    const auto there = from_a(ask);
-    Frame error = error_about(there.packet, world_.client, v4);
-    const auto back = from_outside(error);
-    expect_clean(back, kRedirect);
-    EXPECT_EQ(back.frame().src, world_.client) << "the router's own address";
-    EXPECT_EQ(back.frame().dst, world_.pod_a);
-    EXPECT_EQ(back.frame().dst_mac, kPodAMac);
-}
-
-TEST_P(ServiceFlow, ClientsErrorAboutAReplyReachesTheBackend) {
-    const bool v4 = GetParam() == Family::kIpv4;
-    serve(world_.pod_b, kUdp);
-    const auto there = from_a(to_vip(kUdp));
-    const auto back = from_b(reply_to(there.frame()));
-    const auto error = from_a(error_about(back.packet, world_.pod_a, v4));
-    expect_clean(error, kRedirect);
-    EXPECT_EQ(error.frame().dst, world_.pod_b);
-    EXPECT_EQ(error.frame().dst_mac, kPodBMac);
-}
-
 TEST_P(ServiceFlow, OrdinaryHostTrafficIsNoneOfOurBusiness) {
     const Frame ssh{.src = world_.client, .dst = world_.node, .sport = 999, .dport = 22};
     EXPECT_EQ(from_outside(ssh).verdict, kPassed);

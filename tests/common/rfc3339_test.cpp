@@ -39,6 +39,12 @@ TEST(Rfc3339, YearsOfFourDigitsOnly) {
     EXPECT_EQ(rfc3339(sys_seconds::min()), "");
 }
 
+TEST(Rfc3339, AFractionIsCut) {
+    const std::chrono::system_clock::time_point time(1767323045s + 999'999'999ns);
+    EXPECT_EQ(rfc3339(time), "2026-01-02T03:04:05Z");
+    EXPECT_EQ(rfc3339(std::chrono::system_clock::time_point(-1ns)), "1969-12-31T23:59:59Z");
+}
+
 TEST(Rfc3339, SixDigitsOfFraction) {
     const std::chrono::system_clock::time_point time(1767323045s + 6789ns);
     EXPECT_EQ(rfc3339_micros(time), "2026-01-02T03:04:05.000006Z");

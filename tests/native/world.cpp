@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include "support/lb_slot.h"
 #include "weir/ct.h"
 #include "weir/limits.h"
 
@@ -59,13 +60,7 @@ uint64_t put_extent(uint32_t first_backend, uint32_t count) {
         const uint32_t id = first_backend + i;
         weir_backend backend;
         std::memcpy(&backend, Machine::get().find("weir_backends")->lookup(&id), sizeof backend);
-        put("weir_slots", next_slot++,
-            weir_slot{.addr = backend.addr,
-                      .port = backend.port,
-                      .pad = 0,
-                      .spare = 0,
-                      .backend = id,
-                      .tag = tag});
+        put("weir_slots", next_slot++, test::slot_of(backend, id, tag));
     }
     return extent;
 }

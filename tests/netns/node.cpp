@@ -15,6 +15,7 @@
 #include <gtest/gtest.h>
 
 #include "common/fd.h"
+#include "support/cgroup.h"
 #include "support/exercises.h"
 
 namespace weir::test {
@@ -28,30 +29,8 @@ void shell(const std::string& script) {
     if (!outcome.ok()) throw std::runtime_error(script + " failed: " + outcome.describe());
 }
 
-/// The cgroup2 mount of this machine, also beside v1 controllers.
-std::string cgroup2_mount() {
-    std::ifstream mounts("/proc/self/mounts");
-    std::string device;
-    std::string path;
-    std::string type;
-    std::string rest;
-    while (mounts >> device >> path >> type && std::getline(mounts, rest)) {
-        if (type == "cgroup2") return path;
-    }
-    throw std::runtime_error("no cgroup2 is mounted");
-}
-
 std::string slurp(const fs::path& path) {
     return read_file(path).value_or(std::string());
-}
-
-std::string cgroup_of(pid_t pid, const std::string& mount) {
-    std::ifstream in("/proc/" + std::to_string(pid) + "/cgroup");
-    std::string line;
-    while (std::getline(in, line)) {
-        if (line.starts_with("0::")) return mount + line.substr(3);
-    }
-    return {};
 }
 
 }  // namespace
@@ -193,37 +172,12 @@ Node::Pod& Node::run_pod(const std::string& name, const std::vector<std::string>
         argv.push_back(label);
     }
     argv.insert(argv.end(), options.begin(), options.end());
-    for (const auto* word : {"--", "sh", "-c", "echo $$ >\"$0\"; exec \"$@\""})
-        argv.emplace_back(word);
-    argv.push_back(pid_file);
-    argv.insert(argv.end(), command.begin(), command.end());
-    pods_.push_back({name, "", "", {}, Process(argv, {host(), dir_ / "log" / name})});
-    auto& pod = pods_.back();
-    const auto manifest = dir_ / "run/pods.d" / ("shop_" + name + ".json");
-    const bool up = eventually([&] {
-        std::error_code error;
-        const auto parsed = json::parse(slurp(manifest), error);
-        if (error || command_pid(name) == 0) return !pod.process.running();
-        const auto* status = parsed.as_object().if_contains("status");
-        const auto* ips = status != nullptr ? status->as_object().if_contains("podIPs") : nullptr;
-        const auto* conditions =
-            status != nullptr ? status->as_object().if_contains("conditions") : nullptr;
-        if (ips == nullptr || conditions == nullptr) return false;
-        for (const auto& ip : ips->as_array()) {
-            const std::string text(ip.at("ip").as_string());
-            (text.find(':') == std::string::npos ? pod.v4 : pod.v6) = text;
-        }
-        for (const auto& condition : conditions->as_array()) {
-            if (condition.at("type") == "Ready") return condition.at("status") == "True";
-        }
-        return false;
-    });
-    const pid_t pid = command_pid(name);
-    pod.place = {"/proc/" + std::to_string(pid) + "/ns/net", cgroup_of(pid, cgroup2_mount())};
-    if (!up || !pod.process.running() || pid == 0) {
-        ADD_FAILURE() << "pod " << name << " did not start: " << slurp(dir_ / "log" / name);
-    }
-    return pod;
+    const auto end = telling_pid(pid_file, command);
+    argv.insert(argv.end(), end.begin(), end.end());
+    const auto log = dir_ / "log" / name;
+    pods_.push_back({name, "", "", {}, Process(argv, {host(), log})});
+    settle(pods_.back(), pod_manifest(dir_ / "run", name), pid_file, log);
+    return pods_.back();
 }
 
 Node::Pod& Node::run_server(const std::string& name, const std::string& app,
@@ -240,9 +194,7 @@ Node::Pod& Node::run_client(const std::string& name) {
 
 // The command wrote its own pid.
 pid_t Node::command_pid(const std::string& pod) const {
-    pid_t pid = 0;
-    std::ifstream(dir_ / ("pid-" + pod)) >> pid;
-    return pid;
+    return told_pid(dir_ / ("pid-" + pod));
 }
 
 void Node::stop_pod(Pod& pod, int signal) {

@@ -13,6 +13,7 @@
 #include <boost/json/value.hpp>
 
 #include "common/fd.h"
+#include "netns/pod.h"
 #include "support/process.h"
 
 namespace weir::test {
@@ -50,15 +51,7 @@ class Node {
     Node& operator=(const Node&) = delete;
     ~Node();
 
-    struct Pod {
-        std::string name;
-        std::string v4;
-        std::string v6;
-        Place place;
-        Process process;  ///< `weir run`
-        /// v4 or v6 by the argument 4 or 6.
-        [[nodiscard]] const std::string& ip(int family) const { return family == 4 ? v4 : v6; }
-    };
+    using Pod = RunningPod;
 
     /// Starts the agent and waits until it is ready; false (and the log printed) if it is not.
     bool start_agent(const std::vector<std::string>& more_flags = {}, Build build = Build::kThis);

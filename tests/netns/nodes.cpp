@@ -31,15 +31,6 @@ std::string netns_path(char node) {
     return std::string("/run/netns/") + node;
 }
 
-std::string cgroup_of(pid_t pid) {
-    std::ifstream in("/proc/" + std::to_string(pid) + "/cgroup");
-    std::string line;
-    while (std::getline(in, line)) {
-        if (line.starts_with("0::")) return cgroup2_mount().string() + line.substr(3);
-    }
-    return {};
-}
-
 }  // namespace
 
 Nodes::Nodes(Fabric fabric) : fabric_(fabric) {
@@ -211,38 +202,14 @@ std::string Nodes::agent_log(char node) const {
 
 Nodes::Pod& Nodes::run_pod(char node, const std::string& name) {
     const auto pid_file = dir_ / ("pid-" + name);
-    const auto argv =
-        cli(node, {"run", "--name=" + name, "-n", "shop", "-l", "app=" + name,
-                   "--ready-when=tcp:8080", "--", "sh", "-c", "echo $$ >\"$0\"; exec \"$@\"",
-                   pid_file, WEIR_SHOP, "serve", "--name", name});
-    pods_.push_back({name, "", "", {}, Process(argv, {at(node), host(node).dir / "log" / name})});
-    auto& pod = pods_.back();
-    const auto manifest = host(node).dir / "run/pods.d" / ("shop_" + name + ".json");
-    const bool up = eventually([&] {
-        std::error_code error;
-        const auto parsed = json::parse(slurp(manifest), error);
-        const auto* status = error ? nullptr : parsed.as_object().if_contains("status");
-        const auto* conditions =
-            status == nullptr ? nullptr : status->as_object().if_contains("conditions");
-        const auto* ips = status == nullptr ? nullptr : status->as_object().if_contains("podIPs");
-        if (conditions == nullptr || ips == nullptr) return !pod.process.running();
-        for (const auto& ip : ips->as_array()) {
-            const std::string text = ip.at("ip").as_string().c_str();
-            (text.find(':') == std::string::npos ? pod.v4 : pod.v6) = text;
-        }
-        for (const auto& condition : conditions->as_array()) {
-            if (condition.at("type") == "Ready") return condition.at("status") == "True";
-        }
-        return false;
-    });
-    pid_t pid = 0;
-    std::ifstream(pid_file) >> pid;
-    pod.place = {"/proc/" + std::to_string(pid) + "/ns/net", cgroup_of(pid)};
-    if (!up || !pod.process.running() || pid == 0) {
-        ADD_FAILURE() << "pod " << name
-                      << " did not start: " << slurp(host(node).dir / "log" / name);
-    }
-    return pod;
+    auto argv = cli(node, {"run", "--name=" + name, "-n", "shop", "-l", "app=" + name,
+                           "--ready-when=tcp:8080"});
+    const auto end = telling_pid(pid_file, {WEIR_SHOP, "serve", "--name", name});
+    argv.insert(argv.end(), end.begin(), end.end());
+    const auto log = host(node).dir / "log" / name;
+    pods_.push_back({name, "", "", {}, Process(argv, {at(node), log})});
+    settle(pods_.back(), pod_manifest(host(node).dir / "run", name), pid_file, log);
+    return pods_.back();
 }
 
 void Nodes::stop_pod(Pod& pod) {

@@ -12,6 +12,7 @@
 #include <boost/json/value.hpp>
 
 #include "common/fd.h"
+#include "netns/pod.h"
 #include "support/process.h"
 
 namespace weir::test {
@@ -37,14 +38,7 @@ class Nodes {
     Nodes& operator=(const Nodes&) = delete;
     ~Nodes();
 
-    struct Pod {
-        std::string name;
-        std::string v4;
-        std::string v6;
-        Place place;
-        Process process;  ///< `weir run`
-        [[nodiscard]] const std::string& ip(int family) const { return family == 4 ? v4 : v6; }
-    };
+    using Pod = RunningPod;
 
     /// Starts a node's agent and waits until it is ready.
     bool start_agent(char node, const std::vector<std::string>& flags);

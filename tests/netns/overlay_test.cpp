@@ -180,22 +180,21 @@ TEST_F(OverlayService, PiecesFromOutsideAreCutUp) {
     }
 }
 
-/// How many bytes of five million arrived by nc, in text: there, at `server`, or back at this
-/// process's place.
-std::string streamed(const Place& server, const std::string& listen, const std::string& connect,
-                     bool to_server) {
+/// How many bytes of five million arrived by nc, in text: there, at `server`, or back at `client`.
+std::string streamed(const Place& server, const std::string& listen, const Place& client,
+                     const std::string& connect, bool to_server) {
     const std::string sends = "head -c 5000000 /dev/zero | nc -N ";
     const auto counts = [](const std::string& nc) { return "nc " + nc + " </dev/null | wc -c"; };
     Process listener({"sh", "-c", to_server ? counts(listen) : sends + listen}, {.place = server});
-    Outcome client;
+    Outcome asked;
     // refused, until the listener is there
     EXPECT_TRUE(eventually([&] {
-        client =
-            run({"bash", "-o", "pipefail", "-c", to_server ? sends + connect : counts(connect)});
-        return client.ok();
+        asked = run({"bash", "-o", "pipefail", "-c", to_server ? sends + connect : counts(connect)},
+                    {.place = client});
+        return asked.ok();
     }));
     EXPECT_EQ(listener.wait_for(std::chrono::seconds(30)), 0);
-    return to_server ? listener.out() : client.out;
+    return to_server ? listener.out() : asked.out;
 }
 
 /// What a connected socket that does not fragment learns of the path after `size` bytes: "MTU n".
@@ -239,11 +238,12 @@ TEST_F(OverlayService, WhatDoesNotFitIsSaid) {
     EXPECT_GT(nodes_.drops('a', "too_big"), 0U);
 }
 
-// Segments as large as the way to the node takes do not fit the overlay: their sender is told, also
-// of those that leave it as one large packet; and back.
-TEST_F(OverlayService, StreamsFromOutsideGetThrough) {
-    ASSERT_TRUE(start_with_service());
-    nodes_.apply("bulk.yaml", R"(apiVersion: v1
+class OverlayStreams : public OverlayService {
+  protected:
+    /// shop/bulk, whose NodePort leads to port 9000 of the pod on b.
+    bool start_with_bulk() {
+        if (!start_with_service()) return false;
+        nodes_.apply("bulk.yaml", R"(apiVersion: v1
 kind: Service
 metadata: {name: bulk, namespace: shop}
 spec:
@@ -253,24 +253,93 @@ spec:
   ipFamilies: [IPv4, IPv6]
   ports: [{name: bulk, port: 9000, targetPort: 9000, nodePort: 30090}]
 )");
-    for (const int family : {4, 6}) {
-        SCOPED_TRACE(family);
-        serve_on_b("bulk", family, "{name: bulk, port: 9000, protocol: TCP}");
-        for (const char* offload : {"on", "off"}) {
-            SCOPED_TRACE(offload);
-            nodes_.sh(
-                fmt::format("for d in $(ls /sys/class/net); do ethtool -K $d tso {0} gso {0} "
-                            "gro {0} 2>/dev/null || true; done; ip route flush cache; "
-                            "ip -6 route flush cache",
-                            offload));
-            for (const bool to_server : {true, false}) {
-                EXPECT_EQ(streamed(pod_b_->place, fmt::format("-{} -l 9000", family),
-                                   "-w 20 " + nodes_.ip('a', family) + " 30090", to_server),
-                          "5000000\n")
-                    << (to_server ? "there" : "back");
+        for (const int family : {4, 6})
+            serve_on_b("bulk", family, "{name: bulk, port: 9000, protocol: TCP}");
+        return true;
+    }
+    /// Through a, there and back, with segments that leave `client` or this place as one large
+    /// packet and without. Nobody has learnt of the way before.
+    void expect_streams(const Place& client) {
+        for (const int family : {4, 6}) {
+            for (const char* offload : {"on", "off"}) {
+                for (const bool to_server : {true, false}) {
+                    SCOPED_TRACE(fmt::format("IPv{}, offload {}, {}", family, offload,
+                                             to_server ? "there" : "back"));
+                    for (const Place& place : {client, Place{}})
+                        set_offload(place, offload);
+                    for (const Place& place : {client, Place{}, nodes_.at('a'), pod_b_->place})
+                        sh_at(place, fmt::format("ip -{} route flush cache", family));
+                    ASSERT_EQ(streamed(pod_b_->place, fmt::format("-{} -l 9000", family), client,
+                                       "-w 20 " + nodes_.ip('a', family) + " 30090", to_server),
+                              "5000000\n");
+                }
             }
         }
     }
+
+  private:
+    static void sh_at(const Place& place, const std::string& command) {
+        const auto outcome = run({"sh", "-ec", command}, {.place = place});
+        EXPECT_TRUE(outcome.ok()) << command << ": " << outcome.describe();
+    }
+    static void set_offload(const Place& place, const char* state) {
+        sh_at(place,
+              fmt::format("for d in $(ls /sys/class/net); do"
+                          "  ethtool -K $d tso {0} gso {0} gro {0} 2>/dev/null || true; done",
+                          state));
+    }
+};
+
+// Segments as large as the way to the node takes do not fit the overlay: their sender is told, also
+// of those that leave it as one large packet; and back.
+TEST_F(OverlayStreams, FromOutsideGetThrough) {
+    ASSERT_TRUE(start_with_bulk());
+    expect_streams({});
+}
+
+// A router tells the node that its answers are too large; the backend is on another node, which
+// believes nobody but the first.
+TEST_F(OverlayStreams, FromBehindANarrowRouterGetThrough) {
+    ASSERT_TRUE(start_with_bulk());
+    nodes_.sh(
+        "ip netns add far; ip link add to-far type veth peer name eth0 netns far;"
+        "ip addr add 203.0.113.254/24 dev to-far;"
+        "ip addr add 2001:db8:3::fe/64 dev to-far nodad; ip link set to-far up;"
+        "ip -n far addr add 203.0.113.9/24 dev eth0;"
+        "ip -n far addr add 2001:db8:3::9/64 dev eth0 nodad; ip -n far link set eth0 up;"
+        "ip -n far route add default via 203.0.113.254;"
+        "ip -n far -6 route add default via 2001:db8:3::fe;"
+        "ip route add 203.0.113.9 dev to-far mtu lock 1300;"
+        "ip -6 route add 2001:db8:3::9 dev to-far mtu lock 1300");
+    expect_streams({.netns = "/run/netns/far"});
+    EXPECT_EQ(nodes_.drops('b', "overlay_source"), 0U);
+    // of the address that a has among the pods
+    for (const char* known : {"10.244.1.1", "fd00:10:244:1::1"}) {
+        EXPECT_THAT(run({"ip", "route", "get", known}, {.place = pod_b_->place}).out,
+                    HasSubstr("mtu 1300"))
+            << "the pod has been told";
+    }
+}
+
+// Nobody fragments outer packets of IPv6: who sends learns what the way between the nodes carries.
+TEST_F(OverlayStreams, OverANarrowWayBetweenNodesGetThrough) {
+    nodes_.apply_node('a', {nodes_.ip('a', 6)});
+    nodes_.apply_node('b', {nodes_.ip('b', 6)});
+    ASSERT_TRUE(start_with_bulk());
+    nodes_.sh(
+        "ip -6 route add 2001:db8:1::1 dev to-a mtu lock 1400;"
+        "ip -6 route add 2001:db8:2::1 dev to-b mtu lock 1400");
+    for (const int family : {4, 6}) {
+        for (const Place& client : {pod_a_->place, nodes_.at('a')}) {
+            for (const bool to_server : {true, false}) {
+                SCOPED_TRACE(fmt::format("IPv{} {}", family, to_server ? "there" : "back"));
+                EXPECT_EQ(streamed(pod_b_->place, fmt::format("-{} -l 9000", family), client,
+                                   "-w 20 " + pod_b_->ip(family) + " 9000", to_server),
+                          "5000000\n");
+            }
+        }
+    }
+    expect_streams({});
 }
 
 // The sender of an encapsulated packet must be the node that has its inner source.

@@ -10,6 +10,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "support/lb_slot.h"
+
 namespace weir::test {
 namespace {
 
@@ -114,14 +116,7 @@ uint64_t SockHooks::extent(const std::vector<uint32_t>& backends) {
     const uint32_t first = next_slot_;
     const uint32_t tag = next_tag_++;
     for (const uint32_t id : backends) {
-        const weir_backend& backend = backends_.at(id);
-        put(skeleton_->maps.weir_slots, next_slot_++,
-            weir_slot{.addr = backend.addr,
-                      .port = backend.port,
-                      .pad = 0,
-                      .spare = 0,
-                      .backend = id,
-                      .tag = tag});
+        put(skeleton_->maps.weir_slots, next_slot_++, slot_of(backends_.at(id), id, tag));
     }
     return WEIR_EXTENT(first, backends.size(), tag);
 }

@@ -2,20 +2,18 @@
 #include "datapath/netlink/firewall.h"
 
 #include <cerrno>
-#include <cstring>
 #include <optional>
 
 #include <arpa/inet.h>
-#include <linux/if_link.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nf_tables_compat.h>
 #include <linux/netfilter/nfnetlink.h>
-#include <linux/rtnetlink.h>
 #include <netlink/attr.h>
 #include <netlink/msg.h>
 
 #include "datapath/netlink/requests.h"
+#include "datapath/netlink/socket.h"
 
 namespace weir::netlink {
 namespace {
@@ -151,19 +149,6 @@ Result<std::vector<ClosedChain>> closed_input_chains() {
         if (WEIR_TRY(is_closed(*socket, chain))) closed.push_back(std::move(chain.name));
     }
     return closed;
-}
-
-Result<uint64_t> packets_received(Socket& socket, const std::string& link) {
-    auto bytes = socket.get(get_link(link));
-    if (!bytes && bytes.error().os_errno() == ENODEV) return 0;
-    if (!bytes) return Failure(std::move(bytes).error());
-    const Attributes attributes(reinterpret_cast<const nlmsghdr*>(bytes->data()),
-                                sizeof(ifinfomsg));
-    const nlattr* const stats = attributes.find(IFLA_STATS64);
-    uint64_t packets = 0;
-    if (stats == nullptr || nla_len(stats) < static_cast<int>(sizeof packets)) return 0;
-    std::memcpy(&packets, nla_data(stats), sizeof packets);  // rx_packets comes first
-    return packets;
 }
 
 }  // namespace weir::netlink

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "common/result.h"
-#include "datapath/netlink/socket.h"
 
 namespace weir::netlink {
 
@@ -22,8 +21,5 @@ struct ClosedChain {
 /// everything; none where the kernel has no nftables. What their rules admit is not looked at.
 /// Costs a message for each chain there is, and one for each rule of the chains in question.
 Result<std::vector<ClosedChain>> closed_input_chains();
-
-/// Packets that have come in by a link since it was made; 0 if there is none of that name.
-Result<uint64_t> packets_received(Socket& socket, const std::string& link);
 
 }  // namespace weir::netlink

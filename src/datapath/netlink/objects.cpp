@@ -112,6 +112,15 @@ std::optional<Link> parse_link(const nlmsghdr* message) {
     return link;
 }
 
+std::optional<uint64_t> parse_received(const nlmsghdr* message) {
+    const Attributes attributes(message, sizeof(ifinfomsg));
+    const nlattr* const stats = attributes.find(IFLA_STATS64);
+    uint64_t packets = 0;
+    if (stats == nullptr || nla_len(stats) < static_cast<int>(sizeof packets)) return std::nullopt;
+    std::memcpy(&packets, nla_data(stats), sizeof packets);  // rx_packets comes first
+    return packets;
+}
+
 std::optional<Address> parse_address(const nlmsghdr* message) {
     const auto* header = family_header<ifaddrmsg>(message);
     if (header == nullptr || !is_ip(header->ifa_family)) return std::nullopt;

@@ -78,6 +78,8 @@ struct Filter {
 
 /// Each returns nothing for a message that is not such an object (or not of IPv4 or IPv6).
 std::optional<Link> parse_link(const nlmsghdr* message);
+/// Packets that have come in by a link since it was made.
+std::optional<uint64_t> parse_received(const nlmsghdr* message);
 std::optional<Address> parse_address(const nlmsghdr* message);
 std::optional<Route> parse_route(const nlmsghdr* message);
 std::optional<Neighbour> parse_neighbour(const nlmsghdr* message);

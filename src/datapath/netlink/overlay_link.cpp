@@ -62,13 +62,24 @@ Result<void> bring_up(Socket& socket, uint32_t ifindex, uint16_t port) {
     return done;
 }
 
-}  // namespace
-
-Result<std::optional<Link>> find_link(Socket& socket, std::string_view name) {
+/// What `parse` reads in the kernel's answer; none: there is no link of this name.
+template <typename T>
+Result<std::optional<T>> ask_link(Socket& socket, std::string_view name,
+                                  std::optional<T> (*parse)(const nlmsghdr*)) {
     auto bytes = socket.get(get_link(std::string(name)));
     if (!bytes && bytes.error().os_errno() == ENODEV) return std::nullopt;
     if (!bytes) return Failure(std::move(bytes).error());
-    return parse_link(reinterpret_cast<const nlmsghdr*>(bytes->data()));
+    return parse(reinterpret_cast<const nlmsghdr*>(bytes->data()));
+}
+
+}  // namespace
+
+Result<std::optional<Link>> find_link(Socket& socket, std::string_view name) {
+    return ask_link(socket, name, parse_link);
+}
+
+Result<uint64_t> packets_received(Socket& socket, std::string_view link) {
+    return WEIR_TRY(ask_link(socket, link, parse_received)).value_or(0);
 }
 
 Result<OverlayState> ensure_overlay(Socket& socket, const OverlaySpec& spec,

@@ -42,5 +42,7 @@ Result<bool> remove_overlay(Socket& socket);
 
 /// The link of this name; none: there is none.
 Result<std::optional<Link>> find_link(Socket& socket, std::string_view name);
+/// Packets that have come in by the link of this name since it was made; 0: there is none.
+Result<uint64_t> packets_received(Socket& socket, std::string_view link);
 
 }  // namespace weir::netlink

@@ -7,6 +7,7 @@
 
 #include "datapath/netlink/devices.h"
 #include "datapath/netlink/names.h"
+#include "datapath/netlink/overlay_link.h"
 #include "datapath/netlink/testbed.h"
 
 namespace weir::netlink {
@@ -271,6 +272,19 @@ TEST_F(FollowTest, LostNotificationsLeadToReadingAnew) {
     EXPECT_GE(follower_->resyncs(), 1U);
     EXPECT_EQ(follower_->current().pod_mtu, 1340U);
     EXPECT_THAT(names(follower_->current()), ElementsAre("eth0"));
+}
+
+TEST_F(FollowTest, PacketsOfALinkAreCounted) {
+    sh("ip link add veth-a type veth peer name veth-b; ip link set veth-a up; ip link set veth-b "
+       "up");
+    sh("ip address add 192.0.2.1/24 dev veth-a");
+    auto socket = Socket::open();
+    ASSERT_TRUE(socket);
+    const auto before = packets_received(*socket, "veth-b");
+    ASSERT_TRUE(before);
+    sh("ping -q -c 2 -i 0.2 -W 1 192.0.2.2 || true");
+    EXPECT_GT(packets_received(*socket, "veth-b").value(), *before);
+    EXPECT_EQ(packets_received(*socket, "nosuch").value(), 0U);
 }
 
 }  // namespace
