@@ -265,6 +265,57 @@ say "The flow log of it all"
 "$cli" drops
 check "nothing was dropped" [ "$("$cli" drops -o json | jq '[.[].packets] | add // 0')" = 0 ]
 
+say "A policy, in audit mode first: nobody but the API servers may ask the web servers"
+policy() { # ANNOTATIONS
+    cat >"$run_dir/policy.yaml" <<YAML
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: shop, annotations: {$1}}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  policyTypes: [Ingress]
+  ingress: [{from: [{podSelector: {matchLabels: {app: api}}}]}]
+YAML
+    mv "$run_dir/policy.yaml" "$objects/policy.yaml"
+}
+soon() { # COMMAND…
+    local end=$((SECONDS + 10 * slow))
+    until "$@"; do
+        [ "$SECONDS" -lt "$end" ] || return 1
+        sleep 0.1
+    done
+}
+asks() { client "http://$web4:80" --requests 1 >/dev/null; }
+denied() { ! "$cli" run --name "client-$RANDOM" -n shop -l app=client --quiet -- \
+    "$shop" load "http://$web4:80" --requests 1 --timeout-ms $((500 * slow)) >/dev/null; }
+would_deny() { holds '[.would_deny[] | select(.rule == "isolated (ingress)") | .hits] | add > 0' "$("$cli" policy effective shop/web-5 -o json)"; }
+in_audit() { asks && would_deny; }
+policy 'policy.weir.io/audit: "true"'
+check "in audit mode requests pass, and are counted as what it would deny" soon in_audit
+"$cli" policy effective shop/web-5
+
+say "The policy in force: it is for connections that are open, too"
+"$cli" run --name client-open -n shop -l app=client --quiet -- "$shop" load "http://$web4:80" --keep-alive --pause-ms 20 \
+    --timeout-ms $((1000 * slow)) --at-least 1000000 >"$run_dir/load-open" &
+open=$!
+wait_pods 'any(.[]; .name == "client-open" and .ready)'
+sleep 1
+policy ''
+check "a new request is denied" soon denied
+sleep $((2 * slow)) # so long it waits for an answer
+kill -TERM "$open" 2>/dev/null || true
+wait "$open" 2>/dev/null || true
+result=$(grep -E '^\{' "$run_dir/load-open" || echo '{"ok":0,"failed":0}')
+check "an open connection is cut: $(jq -c '{ok, failed, errors}' <<<"$result")" holds '.ok > 10 and .failed > 0' "$result"
+"$cli" flows --verdict DROPPED --last 2
+check "the flow log names the rule" grep -q 'policy_denied_ingress: isolated (ingress)' <<<"$("$cli" flows --verdict DROPPED --last 2)"
+explained=$("$cli" policy explain --from 203.0.113.2 --to shop/web-5 --port 8080 || true)
+echo "$explained"
+check "so does an explanation, without a packet" grep -q 'DENIED, isolated by NetworkPolicy shop/web' <<<"$explained"
+check "its own node still reaches it" holds '.failed == 0' "$(host "http://$web4:80" --requests 20 || true)"
+rm "$objects/policy.yaml"
+check "without the policy requests pass again" soon asks
+
 if [ -n "$once" ]; then exit; fi
 say "It stays up. Try, as root, in another terminal:"
 cat <<TEXT
@@ -275,6 +326,7 @@ cat <<TEXT
   ip netns exec weir-outside curl http://$node4:30080/
   $cli run --name me -n shop -l app=client -- bash
   edit $objects/shop.yaml and watch
+  $cli policy explain --from shop/api-1 --to shop/web-5 --port 8080
 Ctrl-C removes every trace.
 TEXT
 while sleep 3600; do :; done

@@ -18,7 +18,7 @@ namespace {
 
 /// By enum weir_stage.
 constexpr std::array<std::string_view, 6> kStageNames = {"new_flow", "icmp_error", "reject",
-                                                         "fragment", "neighbour", "policy"};
+                                                         "fragment", "neighbour",  "policy"};
 static_assert(WEIR_STAGE_POLICY + 1 == kStageNames.size());
 
 struct FreeBtf {

@@ -120,7 +120,7 @@ struct weir_ct {
 			    */
 	__u32 service;	   /* index in weir_services, 0: none */
 	__u32 backend;	   /* index in weir_backends, 0: none */
-	/* second cache line: not read for a packet of an established flow between pods */
+	/* second cache line: of an established flow between pods only the epoch is read in it */
 	__u32 ifindex; /* external device of WEIR_CT_FROM_OUTSIDE, or of the masqueraded way out */
 	__u32 created; /* tick */
 	struct weir_ct_verdict verdict[2]; /* of the ends as in endpoint[] */
