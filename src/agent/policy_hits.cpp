@@ -40,7 +40,8 @@ Result<Entry> parse(const json::object& object) {
 Result<std::vector<Entry>> parse(std::string_view text) {
     std::vector<Entry> out;
     try {
-        for (const json::value& one : json::parse(text).as_array())
+        const json::value whole = json::parse(text);
+        for (const json::value& one : whole.as_array())
             out.push_back(WEIR_TRY(parse(one.as_object())));
     } catch (const std::exception& error) {
         return fail(Errc::kInvalid, "{}", error.what());
