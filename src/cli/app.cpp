@@ -147,7 +147,8 @@ void add_policy(Invocation& invocation, CLI::App& app) {
     hits->add_option("--unused", invocation.unused,
                      "only rules that decided nothing: for this long (7d, 12h), or ever")
         ->expected(0, 1)
-        ->type_name("[DURATION]");
+        ->type_name("[DURATION]")
+        ->default_str("ever");
     CLI::App* shadowed =
         leaf(invocation, *noun, "shadowed",
              "list rules that can never decide, and the rule that comes before each",

@@ -32,7 +32,7 @@ struct Invocation {
     bool follow = false;
     bool negate = false;  ///< --not was given; where it stood counts
     bool wait = false;
-    std::string unused;  ///< a duration; "true": ever; empty: it does not matter
+    std::string unused;  ///< a duration, or "ever"; empty: it does not matter
     struct {
         std::string from, to, protocol = "TCP";
         uint16_t port = 0;

@@ -217,7 +217,7 @@ namespace {
 /// Whether a rule was in force for so long, and has decided nothing meanwhile.
 Result<std::function<bool(const api::PolicyRule&)>> unused_for(const std::string& duration) {
     if (duration.empty()) return [](const api::PolicyRule&) { return true; };
-    if (duration == "true") return [](const api::PolicyRule& rule) { return rule.hits == 0; };
+    if (duration == "ever") return [](const api::PolicyRule& rule) { return rule.hits == 0; };
     const auto ago = std::chrono::nanoseconds(WEIR_TRY(flow::parse_duration_ns(duration)));
     const auto then = std::chrono::system_clock::now() -
                       std::chrono::duration_cast<std::chrono::system_clock::duration>(ago);

@@ -235,7 +235,7 @@ TEST_P(PolicyNode, AreShownWithWhatTheyDecided) {
     EXPECT_THAT(of_pod, HasSubstr("isolated (ingress)"));
     EXPECT_THAT(node_.weir_ok({"policy", "effective", "friendly"}), HasSubstr("open"));
     EXPECT_THAT(node_.weir_ok({"policy", "hits"}), HasSubstr("NetworkPolicy shop/web ingress[0]"));
-    EXPECT_EQ(node_.weir_json({"policy", "hits", "--unused"}).as_array().size(), 0U);
+    EXPECT_EQ(node_.weir_json({"policy", "hits", "--unused"}), boost::json::array{});
     EXPECT_THAT(node_.weir_ok({"status"}), HasSubstr("2 policies, "));
     const auto explain = [&](const std::string& from, const std::vector<std::string>& more) {
         std::vector<std::string> words = {"policy", "explain",    "--from", from,
