@@ -116,4 +116,6 @@ INTRODUCTION = """\
 
 What the upstream end-to-end suite of Kubernetes says, unmodified and with nothing retried. Written by
 `./dev e2e --write-docs`; [skips.txt](../e2e/skips.txt) is the list of tests that cannot run where this is tested.
+[policy_skips.txt](../e2e/policy_skips.txt) is that of the suite for ClusterNetworkPolicy (`./dev e2e --policy-api`), whose own report is in
+[cluster-network-policy-report.yaml](cluster-network-policy-report.yaml); it counts a test as passed when parts of it were left out.
 """
