@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/policing.h"
 
+#include <utility>
+
 #include "common/log.h"
 
 namespace weir::agent {
@@ -76,7 +78,8 @@ void Policing::tell_all() {
     const auto put = [this](const auto& object) { compiler_->put(object); };
     store_.for_each<model::Namespace>(put);
     store_.for_each<model::Node>(put);
-    store_.for_each<model::Pod>(put);
+    all_pods_ = false;
+    tell_all_pods();
     store_.for_each<model::NetworkPolicy>(put);
     store_.for_each<model::ClusterNetworkPolicy>(put);
     endpoints_.clear();
@@ -85,11 +88,20 @@ void Policing::tell_all() {
         tell_endpoint(pod);
 }
 
+/// Without a policy nobody asks who other nodes' pods are: they are not kept until there is one.
+void Policing::tell_all_pods() {
+    const bool any =
+        store_.count<model::NetworkPolicy>() + store_.count<model::ClusterNetworkPolicy>() > 0;
+    if (!any || std::exchange(all_pods_, true)) return;
+    store_.for_each<model::Pod>([this](const model::Pod& pod) { compiler_->put(pod); });
+}
+
 void Policing::tell_pod(const model::ObjectName& name) {
+    const bool local = endpoints_of_.contains(name);
+    if (!local && !all_pods_) return compiler_->remove_pod(name);
     if (const auto* pod = store_.find<model::Pod>(name)) return compiler_->put(*pod);
-    const auto local = endpoints_of_.find(name);
     const bool comes = cluster_ && !name.ns.empty();
-    if (comes || local == endpoints_of_.end()) return compiler_->remove_pod(name);
+    if (comes || !local) return compiler_->remove_pod(name);
     model::Pod pod;
     pod.meta.name = name;
     pod.phase = model::PodPhase::kRunning;
@@ -142,6 +154,7 @@ void Policing::take(const kube::Delta& delta) {
         }
         return !delta.of(kind).empty();
     };
+    tell_all_pods();
     bool any = false;
     any |= follow.operator()<model::Namespace>(
         kube::Kind::kNamespace, [&](const auto& name) { compiler_->remove_namespace(name.name); });

@@ -81,6 +81,7 @@ class Policing {
 
     Result<void> store_word(uint32_t bank, uint32_t endpoint, uint64_t word);
     void tell_all();
+    void tell_all_pods();
     void tell_pod(const model::ObjectName& name);
     void tell_endpoint(const LocalPod& pod);
     void flush();
@@ -93,6 +94,7 @@ class Policing {
     const kube::Store& store_;
     Pods& pods_;
     bool cluster_;
+    bool all_pods_ = false;  ///< the compiler knows all, not only this node's
     Hooks hooks_;
     std::unique_ptr<policy::Compiler> compiler_;
     std::optional<datapath::PolicyWriter> writer_;

@@ -102,6 +102,27 @@ TEST_P(PolicyNode, DefaultDenyAndWhatIsAdmitted) {
     }
 }
 
+/// A pod of another node, where somebody outside is.
+std::string remote_pod(const std::string& app) {
+    return "apiVersion: v1\nkind: Pod\nmetadata: {name: remote, namespace: shop, labels: {app: " +
+           app + "}}\nspec: {nodeName: elsewhere}\nstatus: {phase: Running, podIPs: [{ip: " +
+           outside_ip(4) + "}]}\n";
+}
+
+TEST_P(PolicyNode, OtherNodesPodsAreKnownToTheFirstPolicy) {
+    node_.apply("svc.yaml", Node::node_port_yaml("web", kVip4, kVip6));
+    node_.apply("remote.yaml", remote_pod("friendly"));
+    node_.run_server("web-1", "web");
+    ASSERT_TRUE(comes_to(true, node_.outside(), node_ip(4), 30080));
+    node_.apply("web.yaml", admit(from_app("friendly")));
+    EXPECT_TRUE(comes_to(false, node_.outside(), node_ip(6), 30080)) << "it is in force";
+    EXPECT_TRUE(reaches(node_.outside(), node_ip(4), 30080));
+    node_.apply("remote.yaml", remote_pod("other"));
+    EXPECT_TRUE(comes_to(false, node_.outside(), node_ip(4), 30080));
+    node_.apply("remote.yaml", remote_pod("friendly"));
+    EXPECT_TRUE(comes_to(true, node_.outside(), node_ip(4), 30080));
+}
+
 TEST_P(PolicyNode, OutsidersByRange) {
     node_.apply("svc.yaml", Node::node_port_yaml("web", kVip4, kVip6));
     node_.run_server("web-1", "web");
