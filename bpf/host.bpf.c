@@ -18,6 +18,7 @@
 #include "lib/new_flow.h"
 #include "lib/overlay.h"
 #include "lib/parse.h"
+#include "lib/refresh.h"
 #include "lib/reject.h"
 #include "lib/sweep.h"
 

@@ -6,7 +6,7 @@
 #ifndef WEIR_LIB_SNAT_H
 #define WEIR_LIB_SNAT_H
 
-#include "conntrack.h"
+#include "partner.h"
 
 static __always_inline bool in_snat_range(__be16 port)
 {

@@ -6,8 +6,8 @@
 #ifndef WEIR_LIB_SWEEP_H
 #define WEIR_LIB_SWEEP_H
 
-#include "conntrack.h"
 #include "context.h"
+#include "partner.h"
 
 /* Nobody starts to use an entry that died; wait for those who began before. */
 #define SWEEP_GRACE_TICKS 2
